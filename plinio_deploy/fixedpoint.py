@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one definition of the integer arithmetic: the interpreter, the torch executor and the generated C all compute
-this.
+"""The one definition of the integer arithmetic: interpreter, torch executor and generated C all compute this.
 
 Two flavours of requantization exist; a network states which one it uses.
 
@@ -54,7 +53,8 @@ def requantize_hi32(
         multiplier: in ``(0, 2^31)``, broadcastable likewise.
         shift: left shift of ``total``, in ``[0, 31]``.
         zero_point: the output's.
-        low, high: least and greatest output code.
+        low: least output code.
+        high: greatest output code.
 
     Returns:
         Output codes.
@@ -80,7 +80,8 @@ def requantize_tflite(
         multiplier: Q31, broadcastable along the channel.
         shift: in ``[-31, 30]``, positive to the left, broadcastable likewise.
         zero_point: the output's.
-        low, high: least and greatest output code.
+        low: least output code.
+        high: greatest output code.
         double_rounding: the older of TFLite's two definitions (CMSIS-NN's default).
 
     Returns:
@@ -204,10 +205,7 @@ def choose_hi32(scale: FloatArray, peak: int) -> Hi32Parameters:
     # half = 0.5 / scale, an integer in shifted units: its error is at most half a unit, i.e. scale / 2^(shift + 1)
     # output codes. The shift costs an instruction per output, so it is only taken where the error without it would be
     # visible.
-    if largest >= 0.25:
-        wanted = max(needed, math.ceil(math.log2(largest)) + ROUNDING_BITS)
-    else:
-        wanted = needed
+    wanted = max(needed, math.ceil(math.log2(largest)) + ROUNDING_BITS) if largest >= 0.25 else needed
     while wanted > needed and not _fits(peak, wanted, largest):
         wanted -= 1
     if wanted > 31 or not _fits(peak, wanted, largest):

@@ -316,7 +316,7 @@ class Reshape:
 
 @dataclass(frozen=True, eq=False)
 class Requantize:
-    """Change of quantizer; a ReLU that could not join its producer is one too. ``bias`` is one int32, as in `AvgPool`."""
+    """Change of quantizer, or a ReLU that could not join its producer; ``bias`` is one int32, as in `AvgPool`."""
 
     kind: ClassVar[str] = "requantize"
     name: str
