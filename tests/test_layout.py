@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tests mirror the source, and every source file says under which licence it comes."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from ci.tree import ROOT, SOURCES, files, modules
+
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+UNTESTED: frozenset[str] = frozenset()
+"""Modules that may go without a test file of their own, as ``folder/module.py``. Keep it empty."""
+
+
+def test_file(source: Path) -> Path:
+    """Where a module's tests are; a package with code in its ``__init__.py`` has its tests beside its folder's."""
+    relative = source.relative_to(ROOT)
+    if source.name == "__init__.py":
+        return ROOT / "tests" / relative.parent / "test_init.py"
+    return ROOT / "tests" / relative.parent / f"test_{source.stem.lstrip('_')}.py"
+
+
+test_file.__test__ = False  # type: ignore[attr-defined]  # a helper, whatever its name looks like
+
+
+def packages_with_code() -> list[Path]:
+    inits = (path for folder in SOURCES for path in files(folder, ".py") if path.name == "__init__.py")
+    return [path for path in inits if any(isinstance(node, DEFINITIONS) for node in ast.parse(path.read_text()).body)]
+
+
+def test_every_module_has_its_test_file() -> None:
+    sources = [path for path in modules() + packages_with_code() if path.relative_to(ROOT).as_posix() not in UNTESTED]
+    missing = [
+        f"{source.relative_to(ROOT)} has no {test_file(source).relative_to(ROOT)}"
+        for source in sources
+        if not test_file(source).is_file()
+    ]
+    assert not missing, "\n".join(missing)
+
+
+def test_every_test_file_tests_something() -> None:
+    empty = [
+        str(path.relative_to(ROOT))
+        for path in files("tests", ".py")
+        if path.name.startswith("test_") and "def test_" not in path.read_text(encoding="utf-8")
+    ]
+    assert not empty, "\n".join(empty)
+
+
+def test_the_allow_list_names_files_that_exist() -> None:
+    assert not [name for name in sorted(UNTESTED) if not (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("folder", [*SOURCES, "tests", "ci"])
+def test_every_source_file_starts_with_its_licence(folder: str) -> None:
+    line = "SPDX-License-Identifier: Apache-2.0"
+    suffixes = (".py", ".c", ".h", ".S", ".ld", ".toml", ".j2", ".sh")
+    bare = [
+        str(path.relative_to(ROOT))
+        for path in files(folder, *suffixes)
+        if "golden" not in path.parts and line not in "\n".join(path.read_text(encoding="utf-8").splitlines()[:2])
+    ]
+    assert not bare, "\n".join(bare)
