@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Says by how much a firmware is too large, and which layers make it so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from plinio_deploy.errors import DoesNotFit
+from plinio_deploy.targets.elf import Image
+from plinio_deploy.targets.schema import Memory, Region, Target
+
+SHOWN_LAYERS = 5
+_ROOMY = 1 << 26
+
+
+def overflowed(linker_text: str) -> bool:
+    """Whether the GNU linker's messages say that a memory region is full."""
+    return re.search(r"region `\w+' overflowed by|will not fit in region", linker_text) is not None
+
+
+def without_bounds(memory: Memory) -> Memory:
+    """The same map with regions that anything fits into; for a file that is only looked at."""
+    return Memory.model_construct(
+        flash=Region.model_construct(base=memory.flash.base, size=_ROOMY),
+        ram=Region.model_construct(base=memory.ram.base, size=_ROOMY),
+        stack=memory.stack,
+        window=memory.window,
+    )
+
+
+def error(
+    target: Target, memory: Memory, image: Image, layers: Sequence[tuple[str, int, int]], arena_bytes: int
+) -> DoesNotFit:
+    """The error for a firmware that `image` describes.
+
+    Args:
+        target: what it was built for.
+        memory: the target's memory map.
+        image: the firmware, linked without bounds.
+        layers: (name, bytes of constants, bytes of code) of each layer.
+        arena_bytes: size of the arena, which is part of the RAM.
+    """
+    flash, ram = image.flash_bytes, image.ram_bytes + memory.stack
+    parts, hints = [], []
+    if flash > memory.flash.size:
+        parts.append(f"flash by {flash - memory.flash.size} bytes (needs {flash}, has {memory.flash.size})")
+        hints.append("search with a smaller size budget, or give layers fewer weight bits")
+    if ram > memory.ram.size:
+        parts.append(
+            f"RAM by {ram - memory.ram.size} bytes (needs {ram}, has {memory.ram.size}; "
+            f"the arena is {arena_bytes}, the stack reserve {memory.stack})"
+        )
+        hints.append("use a smaller input, fewer channels in the first layers, or fewer activation bits")
+    largest = sorted(layers, key=lambda layer: layer[1] + layer[2], reverse=True)[:SHOWN_LAYERS]
+    table = [f"    {name}: {constants} bytes of weights, {code} of code" for name, constants, code in largest]
+    hints.append(f"or name a target with more memory than {target.name} (plinio-deploy targets list)")
+    return DoesNotFit(
+        f"the firmware does not fit {target.name}: it exceeds the " + " and the ".join(parts),
+        where=target.source,
+        got="\n".join(["largest layers:", *table]) if table else None,
+        hints=hints,
+    )

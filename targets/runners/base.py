@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a runner is asked and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from plinio_deploy.targets.elf import Image
+
+Mode = Literal["outputs", "trace"]
+
+HARNESS = ("bench_main", "measure_stack", "run_steps")
+"""Functions of the bench that may call the network (firmware/bench/bench_main.c)."""
+
+
+@dataclass(frozen=True)
+class SymbolRange:
+    """Addresses whose instructions count for `name`; several ranges may carry one name (clones of a function)."""
+
+    name: str
+    address: int
+    size: int
+
+
+@dataclass(frozen=True)
+class CountRequest:
+    """What to count the instructions of.
+
+    Attributes:
+        entry: name of the function whose first call is counted.
+        ranges: the entry function and the layers. Code in none of them counts for the range that called it.
+        harness: what calls the entry function; reaching it ends the count.
+    """
+
+    entry: str
+    ranges: tuple[SymbolRange, ...]
+    harness: tuple[SymbolRange, ...]
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """Samples to run.
+
+    Attributes:
+        mode: `outputs`: per sample the packed outputs; `trace`: per sample every step's output tensor, in step order.
+        inputs: the samples' packed inputs, back to back.
+        samples: how many; at least 1.
+        count: what to count the instructions of, in the first inference; `None` for nothing.
+        timeout_s: seconds after which the run is ended, at least; more where there are many samples.
+    """
+
+    mode: Mode
+    inputs: bytes
+    samples: int
+    count: CountRequest | None = None
+    timeout_s: float = 120.0
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of one sample's inputs."""
+        return len(self.inputs) // self.samples
+
+    def part(self, start: int, stop: int) -> RunRequest:
+        """The request for samples `start` to `stop`; only the one with the first sample counts."""
+        size = self.input_bytes
+        count = self.count if start == 0 else None
+        return RunRequest(self.mode, self.inputs[start * size : stop * size], stop - start, count, self.timeout_s)
+
+
+@dataclass(frozen=True)
+class InstructionCounts:
+    """Exact numbers of executed instructions of one inference.
+
+    Attributes:
+        total: of the entry function and all it calls.
+        by_symbol: per name of the request's ranges; the entry's own share is what it spends between its layers.
+    """
+
+    total: int
+    by_symbol: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came back.
+
+    Attributes:
+        outputs: `samples * sample_bytes` bytes, as the request's mode says.
+        sample_bytes: bytes per sample.
+        stack_peak_bytes: stack that the first inference took, below the stack pointer of its caller.
+        instructions: of the first inference, if asked for and the runner can count; else `None`.
+        tools: versions of what ran it, e.g. `{"qemu": "7.2.22"}`.
+        console: what the firmware and the emulator printed.
+    """
+
+    outputs: bytes
+    sample_bytes: int
+    stack_peak_bytes: int
+    instructions: InstructionCounts | None = None
+    tools: Mapping[str, str] = field(default_factory=dict)
+    console: str = ""
+
+
+class Runner(Protocol):
+    """Executes a bench firmware."""
+
+    name: str
+
+    def run(self, elf: Path, request: RunRequest) -> RunResult:
+        """Run every sample of the request.
+
+        Raises:
+            DeviceError: the firmware faulted, hung, or broke the protocol.
+        """
+        ...
+
+
+def count_request(image: Image, layers: Iterable[str], *, prefix: str) -> CountRequest:
+    """A request to count `<prefix>_run` and its layers.
+
+    Args:
+        image: the firmware.
+        layers: the layers' functions; those that the linker dropped are left out.
+        prefix: of the network's names.
+
+    Raises:
+        ValueError: the firmware has no `<prefix>_run`, or no bench.
+    """
+
+    def ranges(names: Iterable[str]) -> tuple[SymbolRange, ...]:
+        return tuple(
+            SymbolRange(name, symbol.address, symbol.size)
+            for name in names
+            for symbol in image.named(name)
+            if symbol.kind == "code"
+        )
+
+    entry = f"{prefix}_run"
+    entry_ranges = ranges([entry])
+    harness = ranges([*HARNESS, f"{prefix}_run_packed", f"{prefix}_step"])
+    if not entry_ranges or not harness:
+        raise ValueError(f"the firmware has no {entry} that a bench calls")
+    return CountRequest(entry, (*entry_ranges, *ranges(layers)), harness)

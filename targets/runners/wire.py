@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bench's request and response as bytes, and its words of failure; the C side is firmware/bench/bench_main.c."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+
+from plinio_deploy.errors import DeviceError
+from plinio_deploy.targets.elf import Image
+from plinio_deploy.targets.runners.base import RunRequest
+
+_HEADER = struct.Struct("<4s3I")
+_MODES = {"outputs": 0, "trace": 1}
+_STATUS = {
+    1: "the network wrote beyond its arena",
+    2: "the network wrote beyond its outputs",
+    4: "the stack ran into the variables",
+    8: "the network changed its input",
+}
+EXIT_NO_ROOM = 11
+"""Exit status of a bench whose response does not fit where it is to go."""
+
+_EXITS = {
+    10: "the bench did not understand the request",
+    EXIT_NO_ROOM: "there was no room for the response",
+    12: "the bench could not reach the request or the response",
+    20: "the processor took a fault",
+}
+_FAULT = re.compile(
+    r"PLINIO-FAULT exception=(?P<exception>\w{8}) pc=(?P<pc>\w{8}) cause=(?P<cause>\w{8}) "
+    r"address=(?P<address>\w{8}) lr=(?P<lr>\w{8})"
+)
+_RISCV_CAUSES = {
+    0: "instruction address misaligned",
+    1: "instruction access fault",
+    2: "illegal instruction",
+    3: "breakpoint",
+    4: "load address misaligned",
+    5: "load access fault",
+    6: "store address misaligned",
+    7: "store access fault",
+    11: "environment call",
+}
+_ARM_EXCEPTIONS = {2: "NMI", 3: "HardFault", 4: "MemManage", 5: "BusFault", 6: "UsageFault", 7: "SecureFault"}
+CONSOLE_LINES = 8
+
+
+@dataclass(frozen=True)
+class Response:
+    """A whole response: the samples' bytes, bytes per sample, and the stack that the first inference took."""
+
+    outputs: bytes
+    sample_bytes: int
+    stack_peak_bytes: int
+
+
+def encode(request: RunRequest) -> bytes:
+    """The request as the bench reads it."""
+    return _HEADER.pack(b"PDRQ", _MODES[request.mode], request.samples, request.input_bytes) + request.inputs
+
+
+def decode(data: bytes, request: RunRequest, *, console: str) -> Response:
+    """Take a response apart.
+
+    Args:
+        data: what the bench wrote; may be longer than the response.
+        request: what it answers.
+        console: what was printed, for messages.
+
+    Raises:
+        DeviceError: cut short, not an answer to this request, or the bench reports that the network misbehaved.
+    """
+    if len(data) < _HEADER.size:
+        raise failure("the firmware gave no response", console)
+    magic, mode, samples, sample_bytes = _HEADER.unpack_from(data)
+    if (magic, mode, samples) != (b"PDRS", _MODES[request.mode], request.samples):
+        raise failure("the response does not answer the request", console, got=data[: _HEADER.size].hex(" ", 4))
+    body = samples * sample_bytes
+    trailer = data[_HEADER.size + body : 2 * _HEADER.size + body]
+    if len(trailer) < _HEADER.size:
+        raise failure(
+            "the response ends early",
+            console,
+            got=f"{len(data)} bytes",
+            expected=f"{2 * _HEADER.size + body} bytes: {samples} samples of {sample_bytes} bytes, header and trailer",
+        )
+    magic, status, stack_peak, _ = _HEADER.unpack(trailer)
+    if magic != b"PDEN":
+        raise failure("the response has no proper end", console, got=trailer.hex(" ", 4))
+    if status:
+        raise failure("; ".join(text for bit, text in _STATUS.items() if status & bit), console)
+    return Response(data[_HEADER.size : _HEADER.size + body], sample_bytes, stack_peak)
+
+
+def failure(
+    what: str, console: str, *, got: str | None = None, expected: str | None = None, hints: tuple[str, ...] = ()
+) -> DeviceError:
+    """A `DeviceError` that ends with the last lines of the console."""
+    lines = console.strip().splitlines()[-CONSOLE_LINES:]
+    if lines:
+        what += "; the console's last lines:\n" + "\n".join(f"    {line}" for line in lines)
+    return DeviceError(what, got=got, expected=expected, hints=hints)
+
+
+def exit_failure(code: int, console: str, image: Image) -> DeviceError:
+    """The error for a run that ended with a status other than 0.
+
+    Args:
+        code: exit status; negative for a signal.
+        console: what was printed.
+        image: the firmware, to name the function that faulted.
+    """
+    match = _FAULT.search(console)
+    if match is not None:
+        return _fault(match, image)
+    if code < 0:
+        return failure(f"the run was ended by signal {-code}", console)
+    return failure(_EXITS.get(code, "the firmware or its emulator ended with an error"), console, got=f"status {code}")
+
+
+def _fault(match: re.Match[str], image: Image) -> DeviceError:
+    values = {name: int(text, 16) for name, text in match.groupdict().items()}
+    exception, cause = values["exception"], values["cause"]
+    arm = exception != 0
+    name = _ARM_EXCEPTIONS.get(exception, f"exception {exception}") if arm else _RISCV_CAUSES.get(cause, "trap")
+    registers = " ".join(f"{key}={values[key]:#010x}" for key in ("pc", "lr", "cause", "address"))
+    return DeviceError(
+        f"the processor took a fault: {name} in {image.locate(values['pc'])}",
+        where=f"called from {image.locate(values['lr'])}",
+        got=registers,
+        hints=("run the same network on the host target with sanitizers to find the access",),
+    )
