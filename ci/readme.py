@@ -82,7 +82,7 @@ def cli_verbs() -> list[str]:
     """First words that the installed command line takes."""
     from typer.main import get_command
 
-    from plinio_deploy.cli import app
+    from plinio_deploy.cli.app import app
 
     return sorted(getattr(get_command(app), "commands", {}))
 

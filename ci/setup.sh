@@ -99,7 +99,7 @@ install_python_packages() {
     echo "setup: installing Python packages into .venv (the first time takes some minutes)" >&2
     # pip first: the one that comes with older Pythons does not know --group. Then setuptools (in the group), so that
     # the project itself is built with it and not with a copy downloaded for the occasion.
-    pip="$venv/bin/python -m pip --disable-pip-version-check -q"
+    pip="$venv/bin/python -m pip --disable-pip-version-check -qq"
     $pip install -c constraints.txt --upgrade pip &&
         $pip install -c constraints.txt --group dev &&
         $pip install -c constraints.txt --no-build-isolation -e . ||
@@ -108,7 +108,7 @@ install_python_packages() {
 
 missing=$(missing_packages)
 if [ "${1:-}" = --check ]; then
-    [ -z "$missing" ] || fail "missing: $missing"
+    [ -z "$missing" ] || fail "missing: ${missing% }"
     [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(wanted_stamp)" ] || fail ".venv is missing or out of date: make setup"
     exit 0
 fi
@@ -117,7 +117,7 @@ if [ -n "$missing" ]; then
     # shellcheck disable=SC2086 # one word per package
     install_packages $missing
     missing=$(missing_packages)
-    [ -z "$missing" ] || fail "still missing after apt-get: $missing"
+    [ -z "$missing" ] || fail "still missing after apt-get: ${missing% }"
 fi
 
 if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$(wanted_stamp)" ]; then

@@ -15,15 +15,16 @@ UNTESTED: frozenset[str] = frozenset()
 """Modules that may go without a test file of their own, as ``folder/module.py``. Keep it empty."""
 
 
-def test_file(source: Path) -> Path:
-    """Where a module's tests are; a package with code in its ``__init__.py`` has its tests beside its folder's."""
+def test_files(source: Path) -> list[Path]:
+    """Where a module's tests may be: ``a/b.py`` has ``tests/a/test_b.py``; a package's own may also lie inside."""
     relative = source.relative_to(ROOT)
-    if source.name == "__init__.py":
-        return ROOT / "tests" / relative.parent / "test_init.py"
-    return ROOT / "tests" / relative.parent / f"test_{source.stem.lstrip('_')}.py"
+    if source.name != "__init__.py":
+        return [ROOT / "tests" / relative.parent / f"test_{source.stem.lstrip('_')}.py"]
+    package = ROOT / "tests" / relative.parent
+    return [package.parent / f"test_{package.name}.py", package / f"test_{package.name}.py"]
 
 
-test_file.__test__ = False  # type: ignore[attr-defined]  # a helper, whatever its name looks like
+test_files.__test__ = False  # type: ignore[attr-defined]  # a helper, whatever its name looks like
 
 
 def packages_with_code() -> list[Path]:
@@ -34,9 +35,9 @@ def packages_with_code() -> list[Path]:
 def test_every_module_has_its_test_file() -> None:
     sources = [path for path in modules() + packages_with_code() if path.relative_to(ROOT).as_posix() not in UNTESTED]
     missing = [
-        f"{source.relative_to(ROOT)} has no {test_file(source).relative_to(ROOT)}"
+        f"{source.relative_to(ROOT)} has no {test_files(source)[0].relative_to(ROOT)}"
         for source in sources
-        if not test_file(source).is_file()
+        if not any(path.is_file() for path in test_files(source))
     ]
     assert not missing, "\n".join(missing)
 
