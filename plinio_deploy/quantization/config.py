@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a model is to be quantized: bit widths, everywhere and per layer."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from plinio_deploy.errors import UsageError
+from plinio_deploy.quantization.graph import Conv, Graph, Linear, Node
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """What one layer does differently.
+
+    Attributes:
+        w_bits: width of its weights, or one width per output channel; ``None`` keeps the network's.
+        a_bits: width of its output; ``None`` keeps the network's.
+    """
+
+    w_bits: int | tuple[int, ...] | None = None
+    a_bits: int | None = None
+
+
+@dataclass(frozen=True)
+class QuantConfig:
+    """How a model is to be quantized. All widths are 2, 4 or 8.
+
+    Attributes:
+        w_bits: width of weights.
+        a_bits: width of activations.
+        input_range: least and greatest real input, or one such pair per input.
+        input_bits: width of the network's inputs.
+        output_bits: width of the network's outputs.
+        learn_weight_steps: whether the steps of weights are trained, or stay as chosen at the start.
+        layers: exceptions, by module path (``"block1.conv"``); operators that are no module go by the path of the module
+            that calls them plus their name (``"block1.add"``).
+    """
+
+    w_bits: int = 8
+    a_bits: int = 8
+    input_range: tuple[float, float] | tuple[tuple[float, float], ...] = (0.0, 1.0)
+    input_bits: int = 8
+    output_bits: int = 8
+    learn_weight_steps: bool = True
+    layers: Mapping[str, LayerConfig] = field(default_factory=dict)
+
+    def check(self, graph: Graph) -> None:
+        """Refuse keys that name no layer, with the closest that do.
+
+        Raises:
+            UsageError: a key of ``layers`` matches nothing in the graph.
+        """
+        paths = sorted({node.path for node in graph.nodes})
+        for key in self.layers:
+            if key not in paths:
+                close = difflib.get_close_matches(key, paths, n=3)
+                hints = [f"Did you mean {name!r}?" for name in close] or ["Layers: " + ", ".join(paths)]
+                raise UsageError("a per-layer setting names no layer", where="QuantConfig.layers", got=key, hints=hints)
+
+    def weight_bits(self, node: Node, channels: int) -> tuple[int, ...]:
+        """Width of each output channel of a conv or linear.
+
+        Raises:
+            UsageError: a list of the wrong length.
+        """
+        assert isinstance(node.operator, Conv | Linear)
+        own = self.layers.get(node.path, LayerConfig()).w_bits
+        bits = self.w_bits if own is None else own
+        if isinstance(bits, int):
+            return (bits,) * channels
+        if len(bits) != channels:
+            raise UsageError("wrong number of bit widths", where=node.path, got=len(bits), expected=channels)
+        return tuple(bits)
+
+    def activation_bits(self, node: Node, *, is_output: bool) -> int:
+        """Width of a node's output."""
+        own = self.layers.get(node.path, LayerConfig()).a_bits
+        if own is not None:
+            return own
+        return self.output_bits if is_output else self.a_bits
+
+    def range_of(self, index: int) -> tuple[float, float]:
+        """Range of one input."""
+        first = self.input_range[0]
+        if isinstance(first, tuple):
+            pairs = self.input_range
+            if index >= len(pairs):
+                raise UsageError(
+                    "too few input ranges",
+                    where="QuantConfig.input_range",
+                    got=len(pairs),
+                    expected=f"more than {index}",
+                )
+            pair = pairs[index]
+            assert isinstance(pair, tuple)
+            return pair
+        low, high = self.input_range
+        assert isinstance(low, int | float) and isinstance(high, int | float)
+        return (float(low), float(high))

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers with weights: what is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from plinio_deploy.quantization.graph import AvgPool, Conv, Linear, MaxPool, Padding
+from plinio_deploy.quantization.quantizers import WeightQuantizer
+
+
+class QuantLayer(nn.Module):
+    """Weight and bias of a conv or linear, batch norm folded in.
+
+    Args:
+        weight: ``(C_out, C_in / groups, K_h, K_w)`` or ``(C_out, C_in)``.
+        bias: ``(C_out,)``, or ``None`` for zeros: on the chip a bias costs nothing, so every layer has one.
+        bits: width of each output channel's weights.
+        learned: whether the steps of the weights are trained.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, bits: Sequence[int], *, learned: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight.detach().clone())
+        self.bias = nn.Parameter(torch.zeros(weight.shape[0]) if bias is None else bias.detach().clone())
+        self.weight_quantizer = WeightQuantizer(bits, weight, learned=learned)
+
+    def quantized_weight(self) -> Tensor:
+        """The weight on its grid, differentiable."""
+        result: Tensor = self.weight_quantizer(self.weight)
+        return result
+
+
+def apply_layer(operator: Conv | Linear, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Convolution or matrix product of a batch."""
+    if isinstance(operator, Linear):
+        return functional.linear(x, weight, bias)
+    wide = x.unsqueeze(2) if operator.spatial == 1 else x
+    padded, inside = _split_padding(wide, operator.padding, 0.0)
+    result = functional.conv2d(padded, weight, bias, operator.stride, inside, operator.dilation, operator.groups)
+    return result.squeeze(2) if operator.spatial == 1 else result
+
+
+def window_sum(operator: AvgPool, x: Tensor) -> Tensor:
+    """Sum over each window divided by the divisor; padding counts as zeros."""
+    wide = x.unsqueeze(2) if operator.spatial == 1 else x
+    padded, inside = _split_padding(wide, operator.padding, 0.0)
+    if inside != (0, 0):
+        padded = pad(padded, (inside[0], inside[0], inside[1], inside[1]))
+    result = functional.avg_pool2d(padded, operator.kernel, operator.stride, divisor_override=operator.divisor)
+    return result.squeeze(2) if operator.spatial == 1 else result
+
+
+def window_max(operator: MaxPool, x: Tensor) -> Tensor:
+    """Maximum over each window; padding never wins."""
+    wide = x.unsqueeze(2) if operator.spatial == 1 else x
+    top, bottom, left, right = operator.padding
+    if any(operator.padding):
+        wide = functional.pad(wide, (left, right, top, bottom), value=-torch.inf)
+    result = functional.max_pool2d(wide, operator.kernel, operator.stride, 0, operator.dilation)
+    return result.squeeze(2) if operator.spatial == 1 else result
+
+
+def pad(x: Tensor, padding: Padding) -> Tensor:
+    """Zeros around the last two dimensions."""
+    top, bottom, left, right = padding
+    return functional.pad(x, (left, right, top, bottom))
+
+
+def _split_padding(x: Tensor, padding: Padding, _: float) -> tuple[Tensor, tuple[int, int]]:
+    """Symmetric padding is left to the operator, any other is done first."""
+    top, bottom, left, right = padding
+    if top == bottom and left == right:
+        return x, (top, left)
+    return pad(x, padding), (0, 0)

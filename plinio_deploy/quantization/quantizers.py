@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fake-quantizers: real numbers in, the nearest representable real numbers out, trainable through the rounding.
+
+One autograd function serves weights and activations. It keeps only its input and recomputes the codes on the way back;
+the gradients are those of learned-step-size quantization (Esser et al., "Learned Step Size Quantization", ICLR 2020):
+straight through inside the range, none outside, and ``rint(x / s) - x / s`` or the saturated code for the step ``s``.
+
+Steps are learned in the logarithm, so they stay positive and a learning rate means a relative change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plinio_deploy.errors import UsageError
+
+BIT_WIDTHS = (2, 4, 8)
+
+
+class _FakeQuantize(torch.autograd.Function):
+    """``(clamp(rint(x / scale) + zero_point, low, high) - zero_point) * scale``; rounding is half to even."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: int, low: Tensor, high: Tensor) -> Tensor:
+        ctx.save_for_backward(x, scale, low, high)
+        ctx.zero_point = zero_point
+        codes = torch.clamp(torch.round(x / scale) + zero_point, low, high)
+        return (codes - zero_point) * scale
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, scale, low, high = ctx.saved_tensors
+        (grad,) = grads
+        ratio = x / scale
+        rounded = torch.round(ratio) + ctx.zero_point
+        inside = (rounded >= low) & (rounded <= high)
+        grad_x = grad * inside if ctx.needs_input_grad[0] else None
+        grad_scale = None
+        if ctx.needs_input_grad[1]:
+            saturated = torch.clamp(rounded, low, high) - ctx.zero_point
+            slope = torch.where(inside, saturated - ratio, saturated)
+            gain = 1.0 / math.sqrt(max(1.0, x.numel() / scale.numel() * 8.0))
+            grad_scale = (grad * slope).sum_to_size(scale.shape) * gain
+        return grad_x, grad_scale, None, None, None
+
+
+def fake_quantize(x: Tensor, scale: Tensor, zero_point: int, low: Tensor, high: Tensor) -> Tensor:
+    """Round to the grid and saturate; differentiable in ``x`` and ``scale``.
+
+    Args:
+        x: real numbers, any shape.
+        scale: positive step, broadcastable to ``x``.
+        zero_point: code of the real number 0.
+        low, high: least and greatest code, broadcastable to ``x``.
+    """
+    result: Tensor = _FakeQuantize.apply(x, scale, zero_point, low, high)  # type: ignore[no-untyped-call]
+    return result
+
+
+def check_bits(bits: int, where: str) -> None:
+    """Refuse bit widths that no kernel exists for."""
+    if bits not in BIT_WIDTHS:
+        raise UsageError("unknown bit width", where=where, got=bits, expected="2, 4 or 8")
+
+
+class WeightQuantizer(nn.Module):
+    """Symmetric weights, one step and one bit width per output channel; codes in ``[-2^(b-1), 2^(b-1) - 1]``.
+
+    Args:
+        bits: width of each output channel.
+        weight: the weights to start from, ``(C_out, ...)``; each step is chosen to minimise the squared error.
+        learned: whether steps are trained.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, bits: Sequence[int], weight: Tensor, *, learned: bool = True) -> None:
+        super().__init__()
+        self.bits = tuple(bits)
+        widths = torch.tensor(self.bits, dtype=torch.float32)
+        self.register_buffer("low", -(2.0 ** (widths - 1)))
+        self.register_buffer("high", 2.0 ** (widths - 1) - 1)
+        step = choose_weight_step(weight.detach(), self.low, self.high)
+        self.log_step = nn.Parameter(torch.log(step), requires_grad=learned)
+
+    @property
+    def scale(self) -> Tensor:
+        """Step of each output channel, ``(C_out,)``."""
+        return torch.exp(self.log_step)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        shape = (-1, *(1,) * (weight.dim() - 1))
+        return fake_quantize(weight, self.scale.view(shape), 0, self.low.view(shape), self.high.view(shape))
+
+    def codes(self, weight: Tensor) -> Tensor:
+        """Integer codes as int8, of the weight's shape."""
+        shape = (-1, *(1,) * (weight.dim() - 1))
+        with torch.no_grad():
+            rounded = torch.round(weight / self.scale.view(shape))
+            return torch.clamp(rounded, self.low.view(shape), self.high.view(shape)).to(torch.int8)
+
+    def raise_steps(self, floor: Tensor) -> None:
+        """Make every step at least ``floor`` (``(C_out,)``): keeps biases of tiny weights within the accumulator."""
+        with torch.no_grad():
+            self.log_step.copy_(torch.maximum(self.log_step, torch.log(floor.to(self.log_step))))
+
+
+def choose_weight_step(weight: Tensor, low: Tensor, high: Tensor, candidates: int = 120) -> Tensor:
+    """Per-channel step with the least squared rounding and saturation error.
+
+    Args:
+        weight: ``(C_out, ...)``.
+        low, high: code range per channel, ``(C_out,)``.
+        candidates: steps tried, from a fifth of the step at which ``|low|`` reaches the largest weight to twice it.
+
+    Returns:
+        ``(C_out,)`` positive steps; all-zero channels get the median step of the others, or 1.
+    """
+    flat = weight.reshape(weight.shape[0], -1).double()
+    peak = flat.abs().amax(dim=1)
+    unit = peak / -low.double()
+    factors = torch.logspace(math.log10(0.2), math.log10(2.0), candidates, dtype=torch.float64)
+    best = torch.full_like(peak, math.inf)
+    step = torch.ones_like(peak)
+    low2, high2 = low.double().unsqueeze(1), high.double().unsqueeze(1)
+    exact = -low.double() / high.double()  # the positive end reaches the largest weight
+    for factor in (exact, *factors):
+        trial = unit * factor
+        safe = torch.where(trial > 0, trial, 1.0).unsqueeze(1)
+        error = (torch.clamp(torch.round(flat / safe), low2, high2) * safe - flat).square().sum(dim=1)
+        better = (error < best) & (peak > 0)
+        best = torch.where(better, error, best)
+        step = torch.where(better, trial, step)
+    used = step[peak > 0]
+    fallback = used.median() if used.numel() else torch.tensor(1.0, dtype=torch.float64)
+    return torch.where(peak > 0, step, fallback).float()
+
+
+class ActivationQuantizer(nn.Module):
+    """Activations with a learned clip and zero point 0: unsigned ``[0, clip]``, or signed ``[-clip, clip)``.
+
+    The step is ``clip / (2^b - 1)`` if unsigned and ``clip / 2^(b-1)`` if signed, so that every code is reachable.
+
+    Args:
+        bits: 2, 4 or 8.
+        signed: whether negative values can occur.
+    """
+
+    low: Tensor
+    high: Tensor
+    zero_point: int = 0
+
+    def __init__(self, bits: int, *, signed: bool) -> None:
+        super().__init__()
+        check_bits(bits, "an activation quantizer")
+        self.bits = bits
+        self.signed = signed
+        self.steps = 1 << (bits - 1) if signed else (1 << bits) - 1
+        self.register_buffer("low", torch.tensor(float(-self.steps if signed else 0)))
+        self.register_buffer("high", torch.tensor(float(self.steps - 1 if signed else self.steps)))
+        self.log_clip = nn.Parameter(torch.zeros(()))
+
+    @property
+    def clip(self) -> Tensor:
+        """Greatest magnitude that is not saturated."""
+        return torch.exp(self.log_clip)
+
+    @property
+    def scale(self) -> Tensor:
+        """Step between neighbouring codes."""
+        return torch.exp(self.log_clip) / self.steps
+
+    def set_clip(self, clip: float) -> None:
+        """Set the clip; calibration calls this."""
+        with torch.no_grad():
+            self.log_clip.fill_(math.log(max(clip, 1e-12)))
+
+    def forward(self, x: Tensor, low: float = -math.inf, high: float = math.inf) -> Tensor:
+        return _quantize_between(self, x, low, high)
+
+
+class InputQuantizer(nn.Module):
+    """The network's input: a fixed affine grid over a known range, which is widened to hold 0.
+
+    Args:
+        bits: 2, 4 or 8.
+        range: least and greatest real input.
+    """
+
+    low: Tensor
+    high: Tensor
+    step: Tensor
+
+    def __init__(self, bits: int, range: tuple[float, float]) -> None:
+        super().__init__()
+        check_bits(bits, "an input quantizer")
+        least, greatest = min(0.0, range[0]), max(0.0, range[1])
+        if not (math.isfinite(least) and math.isfinite(greatest) and range[0] < range[1]):
+            raise UsageError(
+                "bad input range", where="input_range", got=range, expected="(low, high), low < high, finite"
+            )
+        self.bits = bits
+        self.signed = range[0] < 0
+        qmin = -(1 << (bits - 1)) if self.signed else 0
+        qmax = qmin + (1 << bits) - 1
+        step = (greatest - least) / (qmax - qmin)
+        self.zero_point = min(qmax, max(qmin, qmin + round(-least / step)))
+        self.register_buffer("low", torch.tensor(float(qmin)))
+        self.register_buffer("high", torch.tensor(float(qmax)))
+        self.register_buffer("step", torch.tensor(step))
+
+    @property
+    def scale(self) -> Tensor:
+        """Step between neighbouring codes."""
+        return self.step
+
+    def forward(self, x: Tensor, low: float = -math.inf, high: float = math.inf) -> Tensor:
+        return _quantize_between(self, x, low, high)
+
+
+Quantizer = ActivationQuantizer | InputQuantizer
+
+
+def clamp_codes(quantizer: Quantizer, low: float, high: float) -> tuple[int, int]:
+    """Least and greatest code for values saturated to ``[low, high]``: the one rule that integerization uses too."""
+    qmin, qmax = int(quantizer.low), int(quantizer.high)
+    scale = float(quantizer.scale.detach())
+    least = qmin if low == -math.inf else min(qmax, max(qmin, quantizer.zero_point + round(low / scale)))
+    greatest = qmax if high == math.inf else min(qmax, max(qmin, quantizer.zero_point + round(high / scale)))
+    return least, max(least, greatest)
+
+
+def _quantize_between(quantizer: Quantizer, x: Tensor, low: float, high: float) -> Tensor:
+    least, greatest = quantizer.low, quantizer.high
+    if low == 0.0 and high == math.inf:  # the common ReLU, without waiting for the device
+        least = torch.clamp(least, min=float(quantizer.zero_point))
+    elif low != -math.inf or high != math.inf:
+        codes = clamp_codes(quantizer, low, high)
+        least, greatest = torch.full_like(least, codes[0]), torch.full_like(greatest, codes[1])
+    return fake_quantize(x, quantizer.scale, quantizer.zero_point, least, greatest)
