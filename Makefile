@@ -8,7 +8,7 @@ DEMO_TARGETS := cortex-m4 rv32imc
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check doctor format clean
+.PHONY: help setup demo test coverage check doctor format clean
 # The recipes below say what they do as they do it; a failing line ends the run.
 MAKEFLAGS += --no-print-directory
 
@@ -24,6 +24,9 @@ demo: setup ## real images to bit-exact, measured firmware on a Cortex-M4 and a 
 
 test: check ## every check and every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+coverage: setup ## every test, and which lines none of them runs
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term-missing:skip-covered
 
 check: setup ## the checks that run nothing: style, types, layering, sizes, README
 	$(BIN)/ruff check .

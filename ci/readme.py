@@ -21,6 +21,8 @@ _BLOCK = re.compile(
 )
 _INLINE = re.compile(r"(?<!`)`((?:make|plinio-deploy) [^`]+)`")
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)[^)]*\)")
+_CODE = re.compile(r"`([^`]+)`")
+_FOLDER_ROW = re.compile(r"^\| (`[^|]+/`) \|.*\| ([^|]+) \|$", re.MULTILINE)
 _MAKE_TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\bT(?:ODO|BD)\b")
 
@@ -74,8 +76,18 @@ def problems(text: str, targets: set[str], verbs: Sequence[str], root: Path = RO
         checked = named if words[0] == "make" else named[:1]
         found += [f"README.md: `{words[0]} {word}` does not exist" for word in checked if word not in known]
     found += [f"README.md: {link} does not exist" for link in _LINK.findall(text) if not (root / link).exists()]
+    found += [f"README.md: {path} does not exist" for path in _table_paths(text) if not any(root.glob(path))]
     found += [f"README.md: unfinished: {mark}" for mark in _PLACEHOLDER.findall(text)]
     return found
+
+
+def _table_paths(text: str) -> Iterator[str]:
+    """Paths, as glob patterns, that a table of folders names: each row's folders, and its last cell's files in them."""
+    for first, last in _FOLDER_ROW.findall(text):
+        folders = [folder.rstrip("/") for folder in _CODE.findall(first)]
+        yield from folders
+        for name in _CODE.findall(last):
+            yield name if name.startswith(f"{folders[-1]}/") else f"{folders[-1]}/{name}".rstrip("/")
 
 
 def cli_verbs() -> list[str]:

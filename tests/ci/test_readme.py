@@ -51,6 +51,8 @@ def test_kept_promises_are_no_problem() -> None:
         ("`make tea`", "README.md: `make tea` does not exist"),
         ("```sh\nplinio-deploy brew --hot\n```\n", "README.md: `plinio-deploy brew` does not exist"),
         ("[a page](docs/none.md#top)", "README.md: docs/none.md does not exist"),
+        ("| `ci/`, `tests/ci/` | checks | `test_tea.py` |", "README.md: tests/ci/test_tea.py does not exist"),
+        ("| `tea/` | leaves | none |", "README.md: tea does not exist"),
         ("TO" + "DO: figures", "README.md: unfinished: TO" + "DO"),
     ],
 )
