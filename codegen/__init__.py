@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an integer network to a C project: memory plan, kernel choice, templates.
+
+In the order in which a network passes through::
+
+    registry, kernel, ops/   which kernels exist; the cheapest that handles each layer is taken
+    lower                    ops become steps; reshapes become aliases; outputs are written in place where that is legal
+    liveness, memory         which buffers live when; where each lies in the static arena
+    pack                     weights as bytes
+    emit, render, layout     C expressions, Jinja templates, indentation
+    generate, manifest       the files of the project, and their description for the next stage
+"""
+
+from __future__ import annotations
+
+from plinio_deploy.codegen.generate import Options, Vectors, generate
+from plinio_deploy.codegen.manifest import Manifest
+
+__all__ = ["Manifest", "Options", "Vectors", "generate"]

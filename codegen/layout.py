@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Indentation of the generated C, so that templates need not care: four spaces per brace, no blank lines inside."""
+
+from __future__ import annotations
+
+import re
+
+WIDTH = 110
+"""Statements longer than this are continued on the next line."""
+
+_STEP = "    "
+_INVISIBLE = re.compile(r'"(?:\\.|[^"\\])*"|/\*.*?\*/')
+_BREAK = re.compile(r"(?<=,) | (?=[?:] )| (?=&& )| (?=\+ )")
+
+
+def tidy(text: str) -> str:
+    """Indent C by its braces, drop blank lines within braces, and continue long statements.
+
+    Args:
+        text: C whose indentation does not matter. A block comment that spans lines starts each with ``*``.
+
+    Returns:
+        The same tokens; ends in one newline.
+    """
+    lines: list[str] = []
+    depth = parens = 0
+    in_comment = False
+    for raw in text.splitlines():
+        line = raw.strip()
+        if in_comment or line.startswith("/*"):
+            lines.append(_STEP * depth + (" " if in_comment and line.startswith("*") else "") + line)
+            in_comment = "*/" not in line
+            continue
+        if line.startswith("#") or not (line or depth):
+            lines.append(line)
+        if line.startswith("#") or not line:
+            continue
+        visible = _INVISIBLE.sub("", line)
+        closing = len(visible) - len(visible.lstrip("}"))
+        level = max(0, depth - closing) + (1 if parens else 0)
+        lines.extend(_continued(_STEP * level + line))
+        if not line.startswith("extern "):
+            depth = max(0, depth + visible.count("{") - visible.count("}"))
+        parens += visible.count("(") - visible.count(")")
+    return "\n".join(_spaced(lines)) + "\n"
+
+
+def _continued(line: str) -> list[str]:
+    """A statement on as many lines as it needs, each after the first one step further in.
+
+    It is broken where the fewest parentheses are open, and there as late as the width allows.
+    """
+    pieces: list[str] = []
+    indent = line[: len(line) - len(line.lstrip())]
+    while len(line) > WIDTH:
+        breaks = [match.start() for match in _BREAK.finditer(line) if len(indent) + 8 < match.start() <= WIDTH]
+        if not breaks:
+            break
+        best = min(breaks, key=lambda place: (line.count("(", 0, place) - line.count(")", 0, place), -place))
+        pieces.append(line[:best])
+        line = indent + _STEP + line[best + 1 :]
+        if not pieces[1:]:
+            indent += _STEP
+            line = indent + line.lstrip()
+    return [*pieces, line]
+
+
+def _spaced(lines: list[str]) -> list[str]:
+    """No blank lines at the start, at the end, or doubled."""
+    kept: list[str] = []
+    for line in lines:
+        if line or (kept and kept[-1]):
+            kept.append(line)
+    while kept and not kept[-1]:
+        kept.pop()
+    return kept
+
+
+def columns(values: tuple[int, ...], width: int = WIDTH - 4) -> str:
+    """Numbers, comma separated, as many to a line as fit."""
+    lines: list[str] = []
+    line = ""
+    for value in values:
+        text = f"{value}," if value != -(1 << 31) else "(-2147483647 - 1),"
+        if line and len(line) + 1 + len(text) > width:
+            lines.append(line)
+            line = text
+        else:
+            line = f"{line} {text}" if line else text
+    return "\n".join([*lines, line]).rstrip(",")
