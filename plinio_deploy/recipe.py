@@ -124,8 +124,8 @@ class Recipe:
         """Quality in ``[0, 1]``, higher is better; accuracy unless overridden.
 
         Args:
-            outputs: what the model returns for all samples, as numpy: one array, or a tuple of them. For the integer network the
-                real numbers that its output codes stand for.
+            outputs: what the model returns for all samples, as numpy: one array, or a tuple of them. For the integer
+                network the real numbers that its output codes stand for.
             targets: all targets.
         """
         return float(np.mean(np.argmax(outputs, axis=1) == targets))

@@ -2,14 +2,16 @@
 """The integer network in torch: for whole test sets, on any device, with exactly the interpreter's codes.
 
 Dot products run in float64 on integer values, which is exact: the verifier proves that every partial sum stays within
-int32. Requantization runs in int64. The arithmetic of TFLite's flavour, rarely needed here, is taken from `fixedpoint` itself.
+int32. Requantization runs in int64. The arithmetic of TFLite's flavour, rarely needed here, is the interpreter's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
@@ -39,7 +41,7 @@ from plinio_deploy.network import (
 class ExactNetwork(nn.Module):
     """Computes an integer network's codes in torch.
 
-    Codes are int64 tensors ``(N, *shape)``, NHWC as in the network. Weights are buffers, so ``to(device)`` moves everything.
+    Codes are int64 tensors ``(N, *shape)``, NHWC as in the network. Weights are buffers, so ``to(device)`` moves them.
 
     Args:
         network: a verified network.
@@ -54,7 +56,7 @@ class ExactNetwork(nn.Module):
                 self._keep(op.name, "bias", op.bias.astype(np.int64))
                 self._keep(op.name, "multiplier", op.requant.multiplier.astype(np.int64))
 
-    def _keep(self, op: str, what: str, values: np.ndarray) -> None:  # type: ignore[type-arg]
+    def _keep(self, op: str, what: str, values: npt.NDArray[Any]) -> None:
         self.register_buffer(f"{op}__{what}", torch.from_numpy(np.ascontiguousarray(values)))
 
     def _held(self, op: str, what: str) -> Tensor:
@@ -155,7 +157,7 @@ def _add(network: Network, op: Op, operands: Sequence[Tensor]) -> Tensor:
     return torch.clamp(total >> op.rescale.shift, low, high)
 
 
-def _concat(network: Network, op: Op, operands: Sequence[Tensor]) -> Tensor:
+def _concat(_: Network, op: Op, operands: Sequence[Tensor]) -> Tensor:
     assert isinstance(op, Concat)
     return torch.cat(list(operands), dim=op.axis + 1)
 

@@ -40,7 +40,8 @@ def choose_clip(quantizer: ActivationQuantizer, values: Tensor, method: Method) 
     Args:
         quantizer: gives width and signedness.
         values: a sample of what it sees, flat.
-        method: ``mse``: least squared error; ``percentile``: the `PERCENTILE` quantile of the magnitude; ``max``: no saturation.
+        method: ``mse``: least squared error; ``percentile``: the `PERCENTILE` quantile of the magnitude; ``max``: no
+            saturation.
     """
     sample = values.double()
     magnitude = sample.abs() if quantizer.signed else sample.clamp(min=0.0)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a PyTorch model to the captured graph: the one file that knows `torch.export`.
 
-The model is exported in eval mode, not decomposed, from a deep copy; the caller's model is never touched. What each ATen
-operator means is in `plinio_deploy.quantization.aten`. Here live the things around it: parameters and constants (an expression of
-parameters alone, such as weight normalisation, is evaluated), in-place operators, names, source lines, and the
-operators at the end that are left to the host.
+The model is exported in eval mode, not decomposed, from a deep copy; the caller's model is never touched. What each
+ATen operator means is in `plinio_deploy.quantization.aten`. Here live the things around it: parameters and constants
+(an expression of parameters alone, such as weight normalisation, is evaluated), in-place operators, names, source
+lines, and the operators at the end that are left to the host.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch.export.graph_signature import InputKind
 
 from plinio_deploy.errors import UnsupportedModel
 from plinio_deploy.quantization import aten
-from plinio_deploy.quantization.aten import Constant, Finish, Reference, Result
+from plinio_deploy.quantization.calls import Call, Constant, Finish, Reference, Result, unsupported
 from plinio_deploy.quantization.graph import Conv, Graph, Input, Linear, Node, Parameters, PostProcess, Where
 
 BATCH = 2
@@ -125,7 +125,9 @@ class _Capture:
             tensor = self._program.state_dict.get(target, self._program.constants.get(target))
             self._set(fx_node, Constant(tensor.detach(), target))
         else:
-            self._set(fx_node, Constant(self._program.constants[target], target))
+            constant = self._program.constants[target]
+            assert isinstance(constant, Tensor), "only tensors are constants of a model of tensors"
+            self._set(fx_node, Constant(constant, target))
 
     def _user_inputs(self) -> list[object]:
         return [s for s in self._program.graph_signature.input_specs if s.kind is InputKind.USER_INPUT]
@@ -147,7 +149,7 @@ class _Capture:
     def _operands(self, fx_node: torch.fx.Node) -> list[_Slot]:
         return [self._slots[used] for used in fx_node.all_input_nodes if used in self._slots]
 
-    def _bind(self, fx_node: torch.fx.Node, where: Where) -> aten.Call:
+    def _bind(self, fx_node: torch.fx.Node, where: Where) -> Call:
         """Arguments by name, from the operator's schema, with defaults filled in and exported values looked up."""
         name, overload = _operator_name(fx_node.target)
         values: dict[str, Any] = {}
@@ -159,13 +161,21 @@ class _Capture:
                 raw = fx_node.kwargs[argument.name]
             else:
                 raw = argument.default_value if argument.has_default_value() else None
-            values[argument.name] = torch.fx.map_arg(raw, lambda used: self._slots[used].value)
+            values[argument.name] = self._look_up(raw)
         value = fx_node.meta.get("val")
         if isinstance(value, tuple | list):  # pooling with indices
             value = value[0]
         shape = tuple(value.shape) if isinstance(value, Tensor) else None
         inplace = name.endswith("_") and not name.endswith("__")
-        return aten.Call(name.rstrip("_") if inplace else name, overload, values, shape, where, inplace)
+        return Call(name.rstrip("_") if inplace else name, overload, values, shape, where, inplace)
+
+    def _look_up(self, raw: Any) -> Any:
+        """An argument with every exported value replaced by what it is now."""
+        if isinstance(raw, torch.fx.Node):
+            return self._slots[raw].value
+        if isinstance(raw, list | tuple):
+            return [self._look_up(item) for item in raw]
+        return raw
 
     def _constant(self, fx_node: torch.fx.Node) -> None:
         """Evaluate an expression of parameters and constants."""
@@ -188,9 +198,9 @@ class _Capture:
         elif index == 0:
             self._set(fx_node, slot.value, slot.storage)
         elif fx_node.users:
-            raise aten.unsupported("the indices of a max-pooling", "its values", _where(fx_node))
+            raise unsupported("the indices of a max-pooling", "its values", _where(fx_node))
 
-    def _store(self, fx_node: torch.fx.Node, call: aten.Call, result: Result) -> None:
+    def _store(self, fx_node: torch.fx.Node, call: Call, result: Result) -> None:
         first = fx_node.all_input_nodes[0]
         if isinstance(result, Reference | Finish):
             # In eval mode dropout hands on its input itself, which the exporter's shape-only run does not show.
@@ -209,7 +219,7 @@ class _Capture:
             self._overwrite(fx_node, self._slots[first], reference, call)
         self._set(fx_node, reference)
 
-    def _overwrite(self, fx_node: torch.fx.Node, old: _Slot, new: Reference, call: aten.Call) -> None:
+    def _overwrite(self, fx_node: torch.fx.Node, old: _Slot, new: Reference, call: Call) -> None:
         """An in-place operator: whatever was the same tensor under another name is the new value from here on."""
         before = old.value
         for other, slot in self._slots.items():
@@ -219,7 +229,7 @@ class _Capture:
                 slot.value = new
             elif any(user not in self._slots and user is not fx_node for user in other.users):
                 got = f"in-place {call.name} of a tensor that has a view which is read later"
-                raise aten.unsupported(got, "the operator that is not in place", call.where)
+                raise unsupported(got, "the operator that is not in place", call.where)
 
     def _unique(self, wanted: str) -> str:
         name, number = wanted, 1
@@ -231,7 +241,7 @@ class _Capture:
 
     def _finish(self, inputs: Sequence[str], output: torch.fx.Node) -> Graph:
         specs = self._program.graph_signature.output_specs
-        returned = [used for used in output.args[0]]  # type: ignore[union-attr]
+        returned = list(output.args[0])  # type: ignore[arg-type]
         users = [value for value, spec in zip(returned, specs, strict=True) if spec.kind.name == "USER_OUTPUT"]
         names: list[str] = []
         post: list[PostProcess] = []
@@ -261,7 +271,9 @@ def _is_leaf(program: ExportedProgram) -> bool:
 def _storage(fx_node: torch.fx.Node) -> int:
     """Identity of the memory that torch would give this value: equal for a tensor and its views."""
     value = fx_node.meta.get("val")
-    return int(value.untyped_storage()._cdata) if isinstance(value, Tensor) else id(fx_node)
+    if not isinstance(value, Tensor):
+        return id(fx_node)
+    return int(value.untyped_storage()._cdata)  # noqa: SLF001 - no public name for it
 
 
 def _attribute(module: nn.Module, path: str) -> Tensor:
@@ -296,8 +308,8 @@ def identifier(path: str) -> str:
     return cleaned if cleaned[:1].isalpha() else f"layer{cleaned}" if cleaned.startswith("_") else f"layer_{cleaned}"
 
 
-def _path(fx_node: torch.fx.Node, call: aten.Call) -> str:
-    """The module's path where the module is one of torch's own layers, else the operator's name below the module's path."""
+def _path(fx_node: torch.fx.Node, call: Call) -> str:
+    """The module's path if it is one of torch's own layers, else the operator's name below the module's path."""
     stack = list((fx_node.meta.get("nn_module_stack") or {}).values())
     if not stack:
         return call.name

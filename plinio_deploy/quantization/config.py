@@ -35,8 +35,8 @@ class QuantConfig:
         input_bits: width of the network's inputs.
         output_bits: width of the network's outputs.
         learn_weight_steps: whether the steps of weights are trained, or stay as chosen at the start.
-        layers: exceptions, by module path (``"block1.conv"``); operators that are no module go by the path of the module
-            that calls them plus their name (``"block1.add"``).
+        layers: exceptions, by module path (``"block1.conv"``); operators that are no module go by the path of the
+            module that calls them plus their name (``"block1.add"``).
     """
 
     w_bits: int = 8
@@ -98,5 +98,6 @@ class QuantConfig:
             assert isinstance(pair, tuple)
             return pair
         low, high = self.input_range
-        assert isinstance(low, int | float) and isinstance(high, int | float)
+        assert isinstance(low, int | float)
+        assert isinstance(high, int | float)
         return (float(low), float(high))

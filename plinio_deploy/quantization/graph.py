@@ -5,11 +5,13 @@
 
     graph    = nodes in execution order, names of the inputs and of the outputs
     node     = name, operator, names of the nodes it reads, shape of its result, where it stands in the user's code
-    operator = Input | Conv | Linear | BatchNorm | Clamp | Add | Concat | AvgPool | MaxPool | Mean | Reshape | Permute | Pad
+    operator = Input | Conv | Linear | BatchNorm | Clamp | Add | Concat | AvgPool | MaxPool | Mean
+             | Reshape | Permute | Pad
 
-Shapes are in torch's order and leave the batch out: ``(C, H, W)``, ``(C, L)`` or ``(C,)``. Dimensions (`Concat.dim`, `Mean.dims`,
-`Permute.dims`) are torch's and count the batch as 0. Kernels, strides, paddings and dilations are always two-dimensional;
-``spatial`` says whether the tensors have one (``(C, L)``, then the height is 1) or two spatial dimensions.
+Shapes are in torch's order and leave the batch out: ``(C, H, W)``, ``(C, L)`` or ``(C,)``. Dimensions (`Concat.dim`,
+`Mean.dims`, `Permute.dims`) are torch's and count the batch as 0. Kernels, strides, paddings and dilations are always
+two-dimensional; ``spatial`` says whether the tensors have one (``(C, L)``, then the height is 1) or two spatial
+dimensions.
 """
 
 from __future__ import annotations
@@ -64,14 +66,14 @@ class Conv:
 
 @dataclass(frozen=True)
 class Linear:
-    """Matrix product over the last dimension; its weight, under ``Graph.parameters[parameters]``, is ``(C_out, C_in)``."""
+    """Product over the last dimension; its weight, under ``Graph.parameters[parameters]``, is ``(C_out, C_in)``."""
 
     parameters: str
 
 
 @dataclass(frozen=True, eq=False)
 class BatchNorm:
-    """``x * scale + shift`` per channel (dimension 1), from the running statistics; ``key`` names where they came from."""
+    """``x * scale + shift`` per channel (dimension 1), from the running statistics that ``key`` names."""
 
     scale: Tensor
     shift: Tensor

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which values share a quantizer, and which of them can be negative.
 
-Operators that only move or compare values (max pooling, padding, reshapes) hand on their input's quantizer. The inputs of a
-concat share one, so that it is a plain copy; an input that cannot (the network's own input, or another bit width) is
-requantized on its way in.
+Operators that only move or compare values (max pooling, padding, reshapes) hand on their input's quantizer. The inputs
+of a concat share one, so that it is a plain copy; an input that cannot (the network's own input, or another bit width)
+is requantized on its way in.
 """
 
 from __future__ import annotations

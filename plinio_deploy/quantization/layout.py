@@ -3,8 +3,8 @@
 
 For every value an ``order`` is kept: ``order[k]`` is the index, in torch's own order of one sample, of the element at
 position ``k`` in memory. Reshapes and permutations in torch only change how elements are *counted*, never where they
-*lie*, so they cost nothing on the device; an operator that needs its input to lie differently is refused by name. The one
-exception is free as well: a linear layer on a flat vector takes any order, its weight columns are put in that order.
+*lie*, so they cost nothing on the device; an operator that needs its input to lie differently is refused by name. The
+one exception is free as well: a linear layer on a flat vector takes any order, its columns are put in that order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from plinio_deploy.quantization import aten
+from plinio_deploy.quantization.calls import unsupported
 from plinio_deploy.quantization.graph import (
     Add,
     AvgPool,
@@ -70,7 +70,7 @@ def places(graph: Graph) -> dict[str, Place]:
     for name in graph.outputs:
         node = graph.by_name()[name]
         if not np.array_equal(found[name].order, _standard(node.shape, node)):
-            raise aten.unsupported(
+            raise unsupported(
                 f"an output of shape {node.shape} that lies transposed in memory",
                 "channels before the spatial dimensions",
                 node.where,
@@ -96,7 +96,7 @@ def standard_shape(shape: Shape) -> Shape:
 def _standard_axes(shape: Shape, node: Node) -> str:
     axes = {1: "C", 2: "CW", 3: "CHW"}.get(len(shape))
     if axes is None:
-        raise aten.unsupported(f"a tensor of {len(shape)} dimensions and a batch", "up to 3 and a batch", node.where)
+        raise unsupported(f"a tensor of {len(shape)} dimensions and a batch", "up to 3 and a batch", node.where)
     return axes
 
 
@@ -122,13 +122,13 @@ def _all_axes(shape: Shape) -> list[str]:
 
 
 def _network_shape(shape: Shape, axes: str) -> Shape:
-    extent = {axis: size for axis, size in zip(axes, shape, strict=True)}
+    extent = dict(zip(axes, shape, strict=True))
     return (extent.get("H", 1), extent.get("W", 1), extent.get("C", 1))
 
 
 def _moved(node: Node, source_shape: Shape) -> Exception:
     name = type(node.operator).__name__.lower()
-    return aten.unsupported(
+    return unsupported(
         f"{name} of shape {source_shape} whose elements would have to be moved in memory",
         "an input that lies in memory as this operator reads it (channels last)",
         node.where,
@@ -154,22 +154,20 @@ def _linear(node: Node, sources: list[Place], graph: Graph) -> Place:
         return Place(np.arange(node.shape[0], dtype=np.int64), node.shape, (shape,))
     if len(shape) > 3 or not np.array_equal(sources[0].order, np.arange(math.prod(shape))):
         raise _moved(node, shape)
-    height = shape[0] if len(shape) == 3 else 1
-    return Place(
-        np.arange(math.prod(node.shape), dtype=np.int64),
-        (height, shape[-2], node.shape[-1]),
-        ((height, shape[-2], shape[-1]),),
-    )
+    channels = shape[-1]
+    height, width = (shape[0], shape[1]) if len(shape) == 3 else (1, shape[0])
+    order = np.arange(math.prod(node.shape), dtype=np.int64)
+    return Place(order, (height, width, node.shape[-1]), ((height, width, channels),))
 
 
-def _add(node: Node, sources: list[Place], graph: Graph) -> Place:
+def _add(node: Node, sources: list[Place], _: Graph) -> Place:
     first, second = sources
     if not np.array_equal(first.order, second.order):
         raise _moved(node, node.shape)
     return Place(first.order, first.shape, (first.shape, first.shape))
 
 
-def _same(node: Node, sources: list[Place], graph: Graph) -> Place:
+def _same(_: Node, sources: list[Place], __: Graph) -> Place:
     return Place(sources[0].order, sources[0].shape, (sources[0].shape,))
 
 

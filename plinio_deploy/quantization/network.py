@@ -65,8 +65,8 @@ def quantize(
 class QuantNetwork(nn.Module):
     """A captured model with fake-quantizers; batch norms are folded, activations fused.
 
-    Takes and returns what the model does, the softmax or sigmoid at its end included. Its parameters are the layers' weights
-    and biases, the steps of the weights and the clips of the activations.
+    Takes and returns what the model does, the softmax or sigmoid at its end included. Its parameters are the layers'
+    weights and biases, the steps of the weights and the clips of the activations.
 
     Attributes:
         nodes: what is computed, in order.
@@ -97,6 +97,7 @@ class QuantNetwork(nn.Module):
         self._observers: dict[str, Observer] = {}
 
     def forward(self, *inputs: Tensor) -> Any:
+        """What the model returns: a tensor, or a tuple of them."""
         values = self.trace(*inputs)
         outputs = [values[name] for name in self.outputs]
         for post in self.postprocess:
@@ -147,8 +148,8 @@ class QuantNetwork(nn.Module):
         """Choose all clips from what a few batches bring about in float.
 
         Args:
-            batches: tensors, or tuples or lists that start with one (as loaders give them). A network of several inputs takes
-                tuples whose first element is a tuple of them.
+            batches: tensors, or tuples or lists that start with one (as loaders give them). A network of several inputs
+                takes tuples whose first element is a tuple of them.
             method: see `calibrate.choose_clip`.
             max_batches: stop after so many.
 

@@ -56,7 +56,8 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: int, low: Tensor, high: 
         x: real numbers, any shape.
         scale: positive step, broadcastable to ``x``.
         zero_point: code of the real number 0.
-        low, high: least and greatest code, broadcastable to ``x``.
+        low: least code, broadcastable to ``x``.
+        high: greatest code, likewise.
     """
     result: Tensor = _FakeQuantize.apply(x, scale, zero_point, low, high)  # type: ignore[no-untyped-call]
     return result
@@ -95,6 +96,7 @@ class WeightQuantizer(nn.Module):
         return torch.exp(self.log_step)
 
     def forward(self, weight: Tensor) -> Tensor:
+        """The weight on its grid."""
         shape = (-1, *(1,) * (weight.dim() - 1))
         return fake_quantize(weight, self.scale.view(shape), 0, self.low.view(shape), self.high.view(shape))
 
@@ -116,7 +118,8 @@ def choose_weight_step(weight: Tensor, low: Tensor, high: Tensor, candidates: in
 
     Args:
         weight: ``(C_out, ...)``.
-        low, high: code range per channel, ``(C_out,)``.
+        low: least code of each channel, ``(C_out,)``.
+        high: greatest code of each channel.
         candidates: steps tried, from a fifth of the step at which ``|low|`` reaches the largest weight to twice it.
 
     Returns:
@@ -182,6 +185,7 @@ class ActivationQuantizer(nn.Module):
             self.log_clip.fill_(math.log(max(clip, 1e-12)))
 
     def forward(self, x: Tensor, low: float = -math.inf, high: float = math.inf) -> Tensor:
+        """Saturate to ``[low, high]`` and round to the grid."""
         return _quantize_between(self, x, low, high)
 
 
@@ -190,23 +194,23 @@ class InputQuantizer(nn.Module):
 
     Args:
         bits: 2, 4 or 8.
-        range: least and greatest real input.
+        limits: least and greatest real input.
     """
 
     low: Tensor
     high: Tensor
     step: Tensor
 
-    def __init__(self, bits: int, range: tuple[float, float]) -> None:
+    def __init__(self, bits: int, limits: tuple[float, float]) -> None:
         super().__init__()
         check_bits(bits, "an input quantizer")
-        least, greatest = min(0.0, range[0]), max(0.0, range[1])
-        if not (math.isfinite(least) and math.isfinite(greatest) and range[0] < range[1]):
+        least, greatest = min(0.0, limits[0]), max(0.0, limits[1])
+        if not (math.isfinite(least) and math.isfinite(greatest) and limits[0] < limits[1]):
             raise UsageError(
-                "bad input range", where="input_range", got=range, expected="(low, high), low < high, finite"
+                "bad input range", where="input_range", got=limits, expected="(low, high), low < high, finite"
             )
         self.bits = bits
-        self.signed = range[0] < 0
+        self.signed = limits[0] < 0
         qmin = -(1 << (bits - 1)) if self.signed else 0
         qmax = qmin + (1 << bits) - 1
         step = (greatest - least) / (qmax - qmin)
@@ -221,6 +225,7 @@ class InputQuantizer(nn.Module):
         return self.step
 
     def forward(self, x: Tensor, low: float = -math.inf, high: float = math.inf) -> Tensor:
+        """Saturate to ``[low, high]`` and round to the grid."""
         return _quantize_between(self, x, low, high)
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the integer network's constants round to, seen from the float side.
 
-The chip adds one integer to each sum before it multiplies: the bias and the rounding half together, rounded once. If the
-fake-quantized network added the unrounded bias instead, codes would differ by one wherever a sum falls between the two
-thresholds (up to ``scale / 4`` of all outputs). So the float side adds the very number that the integer stands for.
+The chip adds one integer to each sum before it multiplies: the bias and the rounding half together, rounded once. If
+the fake-quantized network added the unrounded bias instead, codes would differ by one wherever a sum falls between the
+two thresholds (up to ``scale / 4`` of all outputs). So the float side adds the very number that the integer stands for.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import math
 
 import torch
 
-from plinio_deploy.quantization import aten
+from plinio_deploy.quantization.calls import unsupported
 from plinio_deploy.quantization.graph import (
     Add,
     AvgPool,
@@ -53,8 +53,8 @@ def fold_batch_norms(graph: Graph) -> Graph:
     parameters = dict(graph.parameters)
     nodes: dict[str, Node] = {}
     renamed: dict[str, str] = {}
-    for node in graph.nodes:
-        node = dataclasses.replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs))
+    for original in graph.nodes:
+        node = dataclasses.replace(original, inputs=tuple(renamed.get(name, name) for name in original.inputs))
         if not isinstance(node.operator, BatchNorm):
             nodes[node.name] = node
             continue
@@ -62,7 +62,7 @@ def fold_batch_norms(graph: Graph) -> Graph:
         alone = readers[producer.name] == [node.name] and producer.name not in graph.outputs
         flat_linear = isinstance(producer.operator, Linear) and len(producer.shape) == 1
         if alone and producer.clamp is None and (isinstance(producer.operator, Conv) or flat_linear):
-            nodes[producer.name] = _fold(producer, node, node.operator, parameters)
+            nodes[producer.name] = _fold(producer, node.operator, parameters)
             readers[producer.name] = readers[node.name]
             renamed[node.name] = producer.name
         else:
@@ -74,7 +74,7 @@ def fold_batch_norms(graph: Graph) -> Graph:
     return dataclasses.replace(graph, nodes=tuple(nodes.values()), outputs=outputs, parameters=kept)
 
 
-def _fold(producer: Node, node: Node, norm: BatchNorm, parameters: dict[str, Parameters]) -> Node:
+def _fold(producer: Node, norm: BatchNorm, parameters: dict[str, Parameters]) -> Node:
     assert isinstance(producer.operator, Conv | Linear)
     old = parameters[producer.operator.parameters]
     scale = norm.scale.view(-1, *(1,) * (old.weight.dim() - 1))
@@ -89,7 +89,7 @@ def _as_convolution(node: Node, norm: BatchNorm, parameters: dict[str, Parameter
     channels = norm.scale.numel()
     rank = len(node.shape)
     if rank > 3:
-        raise aten.unsupported(f"batch_norm of shape {node.shape}", "one or two spatial dimensions", node.where)
+        raise unsupported(f"batch_norm of shape {node.shape}", "one or two spatial dimensions", node.where)
     parameters[norm.key] = Parameters(norm.scale.float().view(-1, 1, 1, 1), norm.shift.float())
     conv = Conv(norm.key, (1, 1), (0, 0, 0, 0), (1, 1), channels, max(1, rank - 1))
     if rank > 1:
@@ -176,4 +176,4 @@ def check_finite(graph: Graph) -> None:
         tensors = [held.weight] if held.bias is None else [held.weight, held.bias]
         worst = max(float(t.abs().max()) if torch.isfinite(t).all() else math.inf for t in tensors)
         if not math.isfinite(worst):
-            raise aten.unsupported("a weight or bias that is not finite", "finite parameters", node.where)
+            raise unsupported("a weight or bias that is not finite", "finite parameters", node.where)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""States of modules and of training, as safetensors files with JSON inside: no pickle, written at once or not at all."""
+"""States of modules and of training: safetensors files with JSON inside, written as a whole or not at all."""
 
 from __future__ import annotations
 

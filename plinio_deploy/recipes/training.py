@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plain training loops for recipes: float, then with quantizers in.
 
-Reproducible: everything random comes from ``seed`` and the epoch's number, and training runs on one thread with torch's deterministic
-algorithms, so that results do not depend on the number of cores; other kinds of CPU may still round differently. A
-checkpoint after each epoch makes an interrupted run (Ctrl-C, kill) go on where it was, to the same bits.
+Reproducible: everything random comes from ``seed`` and the epoch's number, and training runs on one thread with torch's
+deterministic algorithms, so that results do not depend on the number of cores; other kinds of CPU may still round
+differently. A checkpoint after each epoch makes an interrupted run (Ctrl-C, kill) go on where it was, to the same bits.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ def train_float(
     Args:
         recipe: what to train.
         data: the recipe's data if already loaded.
-        epochs, seed: instead of the recipe's.
+        epochs: instead of the recipe's.
+        seed: instead of the recipe's.
         checkpoint: file to resume from and to keep up to date.
         progress: called after each epoch.
 
@@ -149,7 +150,11 @@ def train_qat(
         recipe: gives data, loss, metric and settings.
         model: a trained float model; not changed.
         config: bit widths; the recipe's if ``None``.
-        data, epochs, seed, checkpoint, progress: as in `train_float`.
+        data: the recipe's data if already loaded.
+        epochs: instead of the recipe's.
+        seed: instead of the recipe's.
+        checkpoint: file to resume from and to keep up to date.
+        progress: called after each epoch.
 
     Returns:
         The calibrated network of the best epoch, in eval mode; the calibrated one itself counts as epoch 0.
@@ -256,6 +261,7 @@ class _Loop:
         self._best_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         self._best = -1.0
         self._epoch = 0
+        self._history: list[dict[str, float]] = []
 
     def run(self) -> nn.Module:
         """Train to the end; the model comes back in eval mode with its best weights."""
@@ -269,6 +275,7 @@ class _Loop:
                 if metric >= self._best:
                     self._best = metric
                     self._best_state = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}
+                self._history.append({"loss": loss, "metric": metric})
                 self._save()
                 if self._progress is not None:
                     settings = self._settings
@@ -296,7 +303,7 @@ class _Loop:
         return float(np.mean(losses)) if losses else 0.0
 
     def _facts(self) -> dict[str, Any]:
-        return {"settings": asdict(self._settings), "epoch": self._epoch, "best": self._best}
+        return {"settings": asdict(self._settings), "epoch": self._epoch, "best": self._best, "history": self._history}
 
     def _save(self) -> None:
         if self._checkpoint is None:
@@ -322,6 +329,7 @@ class _Loop:
         self._best_state = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
         self._load_optimizer({name: t for name, t in tensors.items() if name.startswith("optimizer.")})
         self._epoch, self._best = int(facts["epoch"]), float(facts["best"])
+        self._history = list(facts.get("history", []))
         return True
 
     def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
