@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verb `generate`: from the integer network to a C project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plinio_deploy.cli import options
+from plinio_deploy.cli.summary import success
+from plinio_deploy.console import Terminal
+
+
+@options.verb
+def generate(
+    terminal: Terminal,
+    out: options.Out = options.DEFAULT_OUT,
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            "--network",
+            metavar="FOLDER",
+            help="Holds network.json and weights.safetensors.",
+            show_default="integerize, in the folder of the run",
+        ),
+    ] = None,
+    prefix: options.Prefix = "net",
+) -> None:
+    """Write C for an integer network. The same network gives the same bytes, everywhere.
+
+    Example: plinio-deploy generate --out out --prefix digits
+    """
+    from plinio_deploy.pipeline import line
+    from plinio_deploy.pipeline.generate import PROJECT
+    from plinio_deploy.pipeline.request import Request
+    from plinio_deploy.pipeline.workspace import Workspace
+
+    request = Request(Workspace(out), prefix=prefix)
+    record = line.generate_only(request, network, terminal)
+    project = request.workspace.generate.path / PROJECT
+    terminal.print(f"C project: {project}")
+    terminal.document(success("generate", out=str(out), project=str(project), facts=dict(record.facts)))

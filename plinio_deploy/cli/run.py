@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verb `run`: the whole line, from a recipe to the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from plinio_deploy.cli import options
+from plinio_deploy.cli.summary import success, summary_table
+from plinio_deploy.console import Terminal
+
+
+@options.verb
+def run(
+    terminal: Terminal,
+    recipe: options.Recipe,
+    target: options.Targets,
+    out: options.Out = options.DEFAULT_OUT,
+    samples: options.Samples = 0,
+    trace_samples: options.TraceSamples = options.DEFAULT_TRACE_SAMPLES,
+    prefix: options.Prefix = "net",
+    epochs: options.Epochs = None,
+    qat_epochs: options.QatEpochs = None,
+    seed: options.Seed = None,
+) -> None:
+    """Train, integerize, generate, build, measure and report, in one go.
+
+    Stages whose inputs have not changed are kept, so the same command goes on after an interruption.
+
+    Example: plinio-deploy run digits --target cortex-m4 --target rv32imc
+    """
+    from plinio_deploy.pipeline.line import run_line
+    from plinio_deploy.pipeline.request import Request, Training
+    from plinio_deploy.pipeline.workspace import Workspace
+
+    request = Request(
+        workspace=Workspace(out),
+        recipe=recipe,
+        targets=tuple(dict.fromkeys(target)),
+        training=Training(epochs, qat_epochs, seed),
+        prefix=prefix,
+        samples=samples,
+        trace_samples=trace_samples,
+    )
+    result = run_line(request, terminal)
+    page: Path = request.workspace.report.path / "report.html"
+    terminal.table(summary_table(result.measurements, terminal.width))
+    terminal.print(f"Report: {page}")
+    terminal.document(
+        success(
+            "run",
+            out=str(out),
+            report=str(page),
+            stages=result.stages,
+            measurements=result.measurements,
+        )
+    )

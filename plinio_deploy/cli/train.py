@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verb `train`: float training, then training with quantizers in."""
+
+from __future__ import annotations
+
+from plinio_deploy.cli import options
+from plinio_deploy.cli.summary import success
+from plinio_deploy.console import Terminal
+
+
+@options.verb
+def train(
+    terminal: Terminal,
+    recipe: options.Recipe,
+    out: options.Out = options.DEFAULT_OUT,
+    epochs: options.Epochs = None,
+    qat_epochs: options.QatEpochs = None,
+    seed: options.Seed = None,
+) -> None:
+    """Train the recipe's model, then fine-tune it with quantizers in.
+
+    Example: plinio-deploy train digits --out out
+    """
+    from plinio_deploy.pipeline import line
+    from plinio_deploy.pipeline.request import Request, Training
+    from plinio_deploy.pipeline.workspace import Workspace
+
+    request = Request(Workspace(out), recipe, training=Training(epochs, qat_epochs, seed))
+    record = line.train_only(request, terminal)
+    terminal.print(f"Trained network: {request.workspace.train.path}")
+    terminal.document(success("train", out=str(out), facts=dict(record.facts)))

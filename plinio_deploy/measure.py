@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Device against interpreter: what is fed in, what must come back, and the measurement that is written down.
+
+Nothing here runs a device or imports torch: the pipeline's measure stage brings bytes from a runner, this module says
+what they ought to have been and where they differ first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from plinio_deploy import interpreter
+from plinio_deploy.errors import AccuracyTooLow, InvalidNetwork, NotBitExact
+from plinio_deploy.network import Network, Tensor
+from plinio_deploy.packing import ByteArray, CodeArray, pack, unpack
+
+CHUNK = 64
+"""Samples that the interpreter takes at a time, so that a large test set needs little memory."""
+
+DATA_FILE = "test_data.npz"
+METRICS_FILE = "metrics.json"
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The recipe's metric, as the integerize stage computed it with torch, and the bars it must pass.
+
+    Attributes:
+        in_float: of the float network on the test set, in [0, 1].
+        in_integers: of the integer network (the interpreter's codes, dequantized).
+        min_float: the least float metric that the recipe accepts, if it says.
+        max_drop: how far the integer metric may lie below the float one.
+    """
+
+    in_float: float
+    in_integers: float
+    min_float: float | None
+    max_drop: float
+
+    def check(self) -> None:
+        """Compare with the bars.
+
+        Raises:
+            AccuracyTooLow: the float network is too weak, or integers cost too much.
+        """
+        if self.min_float is not None and self.in_float < self.min_float:
+            raise AccuracyTooLow(
+                "the float network misses the recipe's bar",
+                where="min_float_metric of the recipe",
+                got=f"{self.in_float:.4f}",
+                expected=f"at least {self.min_float:.4f}",
+                hints=("train longer (epochs), or lower min_float_metric",),
+            )
+        if self.in_float - self.in_integers > self.max_drop + 1e-9:
+            raise AccuracyTooLow(
+                "the integer network loses too much accuracy",
+                where="max_metric_drop of the recipe",
+                got=f"{self.in_integers:.4f}, {self.in_float:.4f} in float: {self.in_float - self.in_integers:.4f} less",
+                expected=f"a drop of at most {self.max_drop:.4f}",
+                hints=("train longer with quantizers (qat_epochs)", "check the recipe's input_range"),
+            )
+
+
+@dataclass(frozen=True)
+class TestData:
+    """The test set as the device gets it.
+
+    Attributes:
+        codes: one ``(N, *shape)`` array per network input.
+        labels: the recipe's test targets, for whoever reads the file; not used in the comparison.
+    """
+
+    __test__ = False  # not a pytest class
+
+    codes: tuple[CodeArray, ...]
+    labels: npt.NDArray[Any]
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return int(self.codes[0].shape[0])
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the codes."""
+        state = hashlib.sha256()
+        for codes in self.codes:
+            state.update(repr(codes.shape).encode() + np.ascontiguousarray(codes, dtype="<i4").tobytes())
+        return state.hexdigest()
+
+    def head(self, count: int) -> TestData:
+        """The first samples only."""
+        return TestData(tuple(codes[:count] for codes in self.codes), self.labels[:count])
+
+
+def save_test_data(folder: Path, data: TestData, metrics: Metrics) -> None:
+    """Write `DATA_FILE` and `METRICS_FILE`."""
+    arrays = {f"input_{index}": codes.astype(np.int16) for index, codes in enumerate(data.codes)}
+    with (folder / DATA_FILE).open("wb") as stream:
+        np.savez(stream, allow_pickle=False, labels=data.labels, **arrays)
+    (folder / METRICS_FILE).write_text(json.dumps(vars(metrics), indent=2) + "\n", encoding="utf-8")
+
+
+def load_test_data(folder: Path) -> tuple[TestData, Metrics]:
+    """Read what `save_test_data` wrote.
+
+    Raises:
+        InvalidNetwork: a file is missing or damaged.
+    """
+    try:
+        with (folder / DATA_FILE).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            count = sum(name.startswith("input_") for name in arrays.files)
+            codes = tuple(arrays[f"input_{index}"].astype(np.int32) for index in range(count))
+            data = TestData(codes, arrays["labels"])
+        metrics = Metrics(**json.loads((folder / METRICS_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, BadZipFile) as error:
+        raise InvalidNetwork(
+            "the test data beside the network cannot be read",
+            where=str(folder),
+            got=f"{type(error).__name__}: {error}",
+            hints=("make it again: plinio-deploy integerize RECIPE",),
+        ) from error
+    return data, metrics
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the generated code, as the manifest lists it.
+
+    Attributes:
+        layer: name of the op.
+        tensor: the tensor it writes.
+        bytes: packed size of that tensor for one sample.
+    """
+
+    layer: str
+    tensor: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first place where the device computed something else.
+
+    Attributes:
+        layer: name of the op that wrote the tensor.
+        tensor: name of the tensor.
+        sample: number of the test sample.
+        index: place in the tensor, NHWC without the batch.
+        got: the device's code.
+        expected: the interpreter's code.
+    """
+
+    layer: str
+    tensor: str
+    sample: int
+    index: tuple[int, ...]
+    got: int
+    expected: int
+
+
+def _rows(tensors: Sequence[Tensor], codes: Sequence[npt.NDArray[np.integer[Any]]]) -> ByteArray:
+    """``(N, bytes)``: the packed tensors of each sample back to back."""
+    parts = [
+        np.frombuffer(pack(tensor, values), dtype=np.uint8).reshape(len(values), tensor.nbytes)
+        for tensor, values in zip(tensors, codes, strict=True)
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def input_bytes(network: Network, data: TestData) -> bytes:
+    """What the device reads: all inputs of sample 0, then of sample 1, and so on."""
+    return _rows(network.input_tensors(), data.codes).tobytes()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the interpreter computes for a test set.
+
+    Attributes:
+        outputs: ``(N, output bytes)``.
+        trace: ``(K, bytes of all steps)`` of the first K samples.
+    """
+
+    outputs: ByteArray
+    trace: ByteArray
+
+
+def reference(network: Network, data: TestData, steps: Sequence[Step], trace_samples: int) -> Reference:
+    """Run the interpreter over a test set.
+
+    Args:
+        network: a verified network.
+        data: its test set.
+        steps: the generated code's steps in order.
+        trace_samples: of how many samples every tensor is kept.
+    """
+    outputs: list[ByteArray] = []
+    trace: list[ByteArray] = []
+    traced = [network.tensors[step.tensor] for step in steps]
+    for first in range(0, data.samples, CHUNK):
+        values = interpreter.run(network, [codes[first : first + CHUNK] for codes in data.codes])
+        outputs.append(_rows(network.output_tensors(), [values[name] for name in network.outputs]))
+        wanted = max(0, trace_samples - first)
+        if wanted:
+            trace.append(_rows(traced, [values[tensor.name][:wanted] for tensor in traced]))
+    return Reference(np.concatenate(outputs), np.concatenate(trace) if trace else np.zeros((0, 0), np.uint8))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Device against interpreter.
+
+    Attributes:
+        samples: inferences whose outputs were compared.
+        differing_samples: how many of them differ in at least one byte.
+        traced_samples: inferences of which every tensor was compared.
+        traced_tensors: tensors compared in all (samples x steps).
+        differing_tensors: how many of those differ.
+        first: the first difference, in the order samples x steps; tensors inside the network come before outputs.
+    """
+
+    samples: int
+    differing_samples: int
+    traced_samples: int
+    traced_tensors: int
+    differing_tensors: int
+    first: Difference | None
+
+    def check(self, target: str) -> None:
+        """Raises `NotBitExact` that names the first difference, if there is one."""
+        if self.first is None:
+            return
+        first = self.first
+        raise NotBitExact(
+            f"{target} computed another integer than the interpreter",
+            where=f"layer {first.layer}, tensor {first.tensor}, sample {first.sample}, index {list(first.index)}",
+            got=first.got,
+            expected=first.expected,
+            hints=(
+                f"{self.differing_samples} of {self.samples} outputs differ",
+                f"{self.differing_tensors} of {self.traced_tensors} traced tensors differ; the first is named above",
+                "this is a bug in the code generator or the compiler: report it with the folder of this run",
+            ),
+        )
+
+
+def _locate(tensor: Tensor, layer: str, sample: int, got: bytes, expected: bytes) -> Difference:
+    have, want = unpack(tensor, got, 1)[0], unpack(tensor, expected, 1)[0]
+    places = np.argwhere(have != want)
+    if len(places) == 0:  # only the padding bits at the end of a row differ
+        row = next(i for i, (a, b) in enumerate(zip(got, expected, strict=True)) if a != b)
+        return Difference(layer, tensor.name, sample, (row,), got[row], expected[row])
+    index = tuple(int(place) for place in places[0])
+    return Difference(layer, tensor.name, sample, index, int(have[index]), int(want[index]))
+
+
+def _scan(fields: Sequence[tuple[str, Tensor]], got: ByteArray, expected: ByteArray) -> tuple[int, Difference | None]:
+    """How many (sample, field) pairs differ, and the first one."""
+    differing, first = 0, None
+    for sample in np.flatnonzero((got != expected).any(axis=1)).tolist():
+        offset = 0
+        for layer, tensor in fields:
+            have = got[sample, offset : offset + tensor.nbytes].tobytes()
+            want = expected[sample, offset : offset + tensor.nbytes].tobytes()
+            offset += tensor.nbytes
+            if have != want:
+                differing += 1
+                first = first or _locate(tensor, layer, sample, have, want)
+    return differing, first
+
+
+def compare(network: Network, steps: Sequence[Step], expected: Reference, outputs: bytes, trace: bytes) -> Comparison:
+    """Compare what a device sent with the reference.
+
+    Args:
+        network: the network that both computed.
+        steps: the generated code's steps in order.
+        expected: what the interpreter computed.
+        outputs: the device's packed outputs of all samples, back to back.
+        trace: the device's packed step tensors of the first samples, back to back.
+
+    Raises:
+        ValueError: a device sent more or fewer bytes than asked for; a runner checks that earlier.
+    """
+    got_outputs = np.frombuffer(outputs, dtype=np.uint8).reshape(expected.outputs.shape)
+    got_trace = np.frombuffer(trace, dtype=np.uint8).reshape(expected.trace.shape)
+    writers = {op.output: op.name for op in network.ops}
+    output_fields = [(writers.get(tensor.name, "input"), tensor) for tensor in network.output_tensors()]
+    step_fields = [(step.layer, network.tensors[step.tensor]) for step in steps]
+    differing_tensors, first_inside = _scan(step_fields, got_trace, expected.trace)
+    _, first_output = _scan(output_fields, got_outputs, expected.outputs)
+    return Comparison(
+        samples=len(got_outputs),
+        differing_samples=int((got_outputs != expected.outputs).any(axis=1).sum()),
+        traced_samples=len(got_trace),
+        traced_tensors=len(got_trace) * len(steps),
+        differing_tensors=differing_tensors,
+        first=first_inside or first_output,
+    )
+
+
+def measurement(
+    *,
+    target: str,
+    runner: str,
+    comparison: Comparison,
+    metrics: Metrics,
+    layers: Sequence[Mapping[str, Any]],
+    instructions: int | None,
+    memory: Mapping[str, int | None],
+    network_digest: str,
+    tools: Mapping[str, str],
+) -> dict[str, Any]:
+    """The content of ``measurement.json``; its keys are a contract with outside readers: add, never rename.
+
+    Args:
+        target: name of the target.
+        runner: what executed the code: ``host``, ``qemu`` and so on.
+        comparison: device against interpreter.
+        metrics: of the integerize stage. The device's accuracy is the integer one, for its outputs are the same.
+        layers: one mapping per step.
+        instructions: of one inference; ``None`` where the runner cannot count.
+        memory: the keys of `MEMORY_KEYS`, in bytes.
+        network_digest: of the integer network.
+        tools: versions of everything that took part.
+    """
+    return {
+        "schema": 1,
+        "target": target,
+        "runner": runner,
+        "samples": comparison.samples,
+        "differing_samples": comparison.differing_samples,
+        "differing_tensors": comparison.differing_tensors,
+        "traced_samples": comparison.traced_samples,
+        "traced_tensors": comparison.traced_tensors,
+        "accuracy": {"float": metrics.in_float, "integer": metrics.in_integers},
+        "macs": sum(int(layer["macs"]) for layer in layers),
+        "total": {"instructions": instructions, "cycles": None, "cycles_source": None},
+        "layers": [dict(layer) for layer in layers],
+        "memory": {key: memory[key] for key in MEMORY_KEYS},
+        "network_digest": network_digest,
+        "tools": dict(tools),
+        "sources": dict(SOURCES, instructions=SOURCES["instructions"] if instructions is not None else "not counted"),
+    }
+
+
+MEMORY_KEYS = (
+    "arena_bytes",
+    "arena_bound_bytes",
+    "stack_peak_bytes",
+    "ram_bytes",
+    "flash_bytes",
+    "weights_bytes",
+    "code_bytes",
+)
+
+SOURCES: Mapping[str, str] = {
+    "outputs": "read from the device and compared byte by byte with the interpreter",
+    "accuracy": "metric of the recipe on its whole test set; the integer one from the interpreter's outputs",
+    "macs": "nominal, from the shapes",
+    "instructions": "exact count of the instructions that one inference executed; no timing",
+    "arena_bytes": "the memory plan of the generated code",
+    "arena_bound_bytes": "the most bytes of tensors that live at the same time",
+    "stack_peak_bytes": "painted stack, read back after the run",
+    "ram_bytes": "sections of the ELF: variables of the whole firmware, arena and bench included; plus the stack peak",
+    "flash_bytes": "sections of the ELF: code, constants and initial data of the whole firmware",
+    "weights_bytes": "symbols of the ELF: constant arrays of the network",
+    "code_bytes": "symbols of the ELF: functions of the network",
+}

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stage `build`: the C project and the bench become firmware for one target."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plinio_deploy.artifact import Artifact
+from plinio_deploy.codegen import Manifest
+from plinio_deploy.console import Terminal
+from plinio_deploy.errors import BuildFailed, OutputError
+from plinio_deploy.pipeline.stage import Record, StageFolder, digest_json, package_digest, perform
+from plinio_deploy.targets import build as builder
+from plinio_deploy.targets import toolchains
+from plinio_deploy.targets.schema import Target
+
+_CODE = ("targets", "firmware", "pipeline/build.py")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A generated C project.
+
+    Attributes:
+        artifact: its files.
+        manifest: what they are.
+    """
+
+    artifact: Artifact
+    manifest: Manifest
+
+    @property
+    def inputs(self) -> builder.BuildInputs:
+        """Which of the files to compile."""
+        return builder.BuildInputs(
+            prefix=self.manifest.prefix,
+            sources=tuple(self.manifest.sources),
+            trace_sources=tuple(self.manifest.trace_sources),
+            layers=tuple(builder.Layer(step.layer, step.symbol, step.weights_bytes) for step in self.manifest.steps),
+            arena_bytes=self.manifest.arena_bytes,
+        )
+
+
+def run(folder: StageFolder, project: Project, target: Target, terminal: Terminal) -> Record:
+    """Build the firmware, unless it is there already.
+
+    Args:
+        folder: where the stage keeps its result.
+        project: the generated C.
+        target: what to build for.
+        terminal: told what goes on.
+
+    Raises:
+        ToolMissing, BuildFailed, DoesNotFit, OutputError: see `plinio_deploy.targets.build.build`.
+    """
+    compiler = toolchains.require(target.toolchain)
+    inputs = {
+        "project": project.artifact.digest(),
+        "target": digest_json(target.model_dump(mode="json")),
+        "compiler": compiler.banner,
+        "code": package_digest(*_CODE),
+    }
+
+    def make(work: Path) -> Mapping[str, Any]:
+        terminal.detail(f"  {compiler.path} {' '.join(target.flags)}")
+        try:
+            result = builder.build(project.artifact, project.inputs, target, work)
+        except BuildFailed as error:
+            if "No space left on device" in str(error):
+                raise OutputError(f"cannot write to {folder.path}", got="No space left on device") from error
+            raise
+        for name in ("src", "obj"):
+            shutil.rmtree(work / name)
+        return {
+            "target": target.name,
+            "elf": result.elf.name,
+            "flash_bytes": result.image.flash_bytes,
+            "ram_bytes": result.image.ram_bytes,
+            "code_bytes": result.network_code_bytes,
+            "weights_bytes": result.network_constant_bytes,
+            "sections": [[section.name, section.kind, section.size] for section in result.image.sections],
+            "layers": {
+                step.layer: sum(symbol.size for symbol in result.image.named(step.symbol))
+                for step in project.manifest.steps
+            },
+            "tools": dict(result.tools),
+        }
+
+    return perform(folder, inputs, terminal, make)

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole line, and each stage of it alone: who needs whose result, in which order, and what is checked first.
+
+::
+
+    recipe -> train -> integerize -> generate -> build -> measure -> report
+              `------- once per run --------'   `- once per target -'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plinio_deploy import storage
+from plinio_deploy.codegen import Options
+from plinio_deploy.codegen.names import check_prefix
+from plinio_deploy.console import Terminal
+from plinio_deploy.errors import UsageError
+from plinio_deploy.measure import TestData, load_test_data
+from plinio_deploy.network import Network
+from plinio_deploy.pipeline import build, generate, integerize, measure, preflight, report, train
+from plinio_deploy.pipeline.request import Request
+from plinio_deploy.pipeline.stage import Record
+from plinio_deploy.pipeline.workspace import Workspace
+from plinio_deploy.targets.schema import Target
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run did.
+
+    Attributes:
+        measurements: ``measurement.json`` of each target, in the order asked for.
+        stages: name of each stage, and whether its result was kept from an earlier run.
+    """
+
+    measurements: list[dict[str, Any]]
+    stages: list[dict[str, Any]]
+
+
+def run_line(request: Request, terminal: Terminal) -> Result:
+    """From recipe to report.
+
+    Everything that can be known to be wrong is found before anything is written. Stages whose results are there
+    already are kept.
+
+    Raises:
+        PlinioDeployError: any of its leaves.
+    """
+    targets = preflight.load_targets(request.targets)
+    preflight.require_tools(targets, measuring=True)
+    options = Options(prefix=check_prefix(request.prefix))
+    workspace = request.workspace
+    workspace.check_writable()
+    trainer = train.prepare(request, terminal)
+    with workspace.locked():
+        trained = train.run(workspace.train, trainer, terminal)
+        integerized = integerize.run(workspace.integerize, trainer, trained, workspace.train.path, terminal)
+        network, data = _integerized(workspace)
+        generated = generate.run(workspace.generate, network, data, options, terminal)
+        project = _project(workspace)
+        bench = _bench(request, network, project)
+        built, measured, documents = {}, {}, []
+        for target in targets:
+            built[target.name] = build.run(workspace.build(target.name), project, target, terminal)
+        for target in targets:
+            record, document = _measure(workspace, bench, target, terminal)
+            measured[target.name] = record
+            documents.append(document)
+        manifest, facts = project.manifest, trained.facts
+        reported = report.run(workspace.report, network, request.recipe, facts, manifest, documents, terminal)
+    bench.metrics.check()
+    shared = {"train": trained, "integerize": integerized, "generate": generated}
+    return Result(documents, _stages(shared, built, measured, reported))
+
+
+def train_only(request: Request, terminal: Terminal) -> Record:
+    """Stage `train` alone."""
+    request.workspace.check_writable()
+    trainer = train.prepare(request, terminal)
+    with request.workspace.locked():
+        return train.run(request.workspace.train, trainer, terminal)
+
+
+def integerize_only(request: Request, terminal: Terminal) -> Record:
+    """Stages `train` (unless it is done) and `integerize`."""
+    workspace = request.workspace
+    workspace.check_writable()
+    trainer = train.prepare(request, terminal)
+    with workspace.locked():
+        trained = train.run(workspace.train, trainer, terminal)
+        return integerize.run(workspace.integerize, trainer, trained, workspace.train.path, terminal)
+
+
+def generate_only(request: Request, network_folder: Path | None, terminal: Terminal) -> Record:
+    """Stage `generate` alone.
+
+    Args:
+        request: names the folder of the run and the prefix.
+        network_folder: where the network lies; ``None`` for the run's own.
+        terminal: told what goes on.
+    """
+    workspace = request.workspace
+    folder = workspace.integerize.path if network_folder is None else network_folder
+    _expect(folder / storage.STRUCTURE_FILE, "an integer network", "plinio-deploy integerize RECIPE --out", workspace)
+    network = storage.load(folder)
+    data = load_test_data(folder)[0] if (folder / "test_data.npz").exists() else None
+    options = Options(prefix=check_prefix(request.prefix))
+    workspace.check_writable()
+    with workspace.locked():
+        return generate.run(workspace.generate, network, data, options, terminal)
+
+
+def build_only(request: Request, terminal: Terminal) -> dict[str, Record]:
+    """Stage `build` alone, for every target asked for."""
+    targets = preflight.load_targets(request.targets)
+    preflight.require_tools(targets, measuring=False)
+    workspace = request.workspace
+    project = _project(workspace)
+    workspace.check_writable()
+    with workspace.locked():
+        return {target.name: build.run(workspace.build(target.name), project, target, terminal) for target in targets}
+
+
+def measure_only(request: Request, terminal: Terminal) -> list[dict[str, Any]]:
+    """Stage `measure` alone, for every target asked for; the firmware must be there."""
+    targets = preflight.load_targets(request.targets)
+    preflight.require_tools(targets, measuring=True)
+    workspace = request.workspace
+    network, _ = _integerized(workspace)
+    project = _project(workspace)
+    for target in targets:
+        again = f"plinio-deploy build --target {target.name} --out"
+        _expect(workspace.build(target.name).path / "stage.json", f"firmware for {target.name}", again, workspace)
+    workspace.check_writable()
+    with workspace.locked():
+        bench = _bench(request, network, project)
+        documents = [_measure(workspace, bench, target, terminal)[1] for target in targets]
+    bench.metrics.check()
+    return documents
+
+
+def report_only(request: Request, terminal: Terminal) -> Record:
+    """Stage `report` alone, over every measurement of the folder that is about its network."""
+    workspace = request.workspace
+    network, _ = _integerized(workspace)
+    project = _project(workspace)
+    digest = storage.digest(network)
+    names = sorted(path.name for path in (workspace.out / "measure").glob("*") if path.is_dir())
+    found = [measure.load_measurement(workspace.measure(name)) for name in names]
+    documents = [item for item in found if item is not None and item["network_digest"] == digest]
+    if not documents:
+        raise UsageError(
+            f"there is no measurement of this network in {workspace.out}",
+            where=str(workspace.out / "measure"),
+            hints=(f"plinio-deploy measure --target NAME --out {workspace.out}",),
+        )
+    workspace.check_writable()
+    trained = workspace.train.record()
+    facts: Mapping[str, Any] = trained.facts if trained is not None else {}
+    recipe = str(facts.get("recipe", network.name))
+    with workspace.locked():
+        return report.run(workspace.report, network, recipe, facts, project.manifest, documents, terminal)
+
+
+def _integerized(workspace: Workspace) -> tuple[Network, TestData]:
+    folder = workspace.integerize.path
+    _expect(folder / storage.STRUCTURE_FILE, "an integer network", "plinio-deploy integerize RECIPE --out", workspace)
+    return storage.load(folder), load_test_data(folder)[0]
+
+
+def _project(workspace: Workspace) -> build.Project:
+    folder = workspace.generate.path / generate.PROJECT
+    _expect(folder / "manifest.json", "a C project", "plinio-deploy generate --out", workspace)
+    return build.Project(*generate.load_project(folder))
+
+
+def _expect(path: Path, what: str, command: str, workspace: Workspace) -> None:
+    """Raises `UsageError` that names the command of the stage before, if its result is not there."""
+    if not path.exists():
+        raise UsageError(
+            f"{workspace.out} does not hold {what}",
+            where=str(path),
+            got="nothing",
+            expected=what,
+            hints=(f"{command} {workspace.out}", f"plinio-deploy run RECIPE --target NAME --out {workspace.out}"),
+        )
+
+
+def _bench(request: Request, network: Network, project: build.Project) -> measure.Bench:
+    data, metrics = load_test_data(request.workspace.integerize.path)
+    if request.samples:
+        data = data.head(request.samples)
+    return measure.Bench(network, data, metrics, project, request.trace_samples)
+
+
+def _measure(
+    workspace: Workspace, bench: measure.Bench, target: Target, terminal: Terminal
+) -> tuple[Record, dict[str, Any]]:
+    folder = workspace.measure(target.name)
+    record = measure.run(folder, bench, target, workspace.build(target.name), terminal)
+    document = measure.load_measurement(folder)
+    assert document is not None, "a finished measure stage has a document"
+    return record, document
+
+
+def _stages(
+    shared: Mapping[str, Record], built: Mapping[str, Record], measured: Mapping[str, Record], reported: Record
+) -> list[dict[str, Any]]:
+    named: Sequence[tuple[str, Record]] = [
+        *shared.items(),
+        *((f"build {name}", record) for name, record in built.items()),
+        *((f"measure {name}", record) for name, record in measured.items()),
+        ("report", reported),
+    ]
+    return [{"stage": name, "kept": record.kept} for name, record in named]
