@@ -58,8 +58,9 @@ for info in pkgutil.walk_packages(plinio_deploy.__path__, "plinio_deploy."):
         importlib.import_module(info.name)
 names = {}
 for name, module in list(sys.modules.items()):
-    path = os.path.realpath(getattr(module, "__file__", None) or "")
-    if path.startswith(ROOT) and "/.venv/" not in path:
+    path = getattr(module, "__file__", None) or ""
+    if os.path.isabs(path) and os.path.realpath(path).startswith(ROOT) and "/.venv/" not in path:
+        path = os.path.realpath(path)
         names.setdefault(path, []).append(name)
 print(len(names))
 for path, found in names.items():
