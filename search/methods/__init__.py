@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Search methods: SuperNet chooses blocks, PIT channels and kernel sizes."""

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SuperNet: choose among alternative blocks by gradient descent on their weights in a mixture."""
+
+from plinio_deploy.search.methods.supernet.module import SuperNetModule
+
+__all__ = ["SuperNetModule"]
