@@ -40,9 +40,10 @@ check: setup ## the checks that run nothing: style, types, layering, sizes, READ
 doctor: setup ## say which tools are installed, which are missing and what installs them
 	$(BIN)/plinio-deploy doctor
 
-format: setup ## lay the Python files out as `make check` wants them
+format: setup ## lay the Python files out, and list the packages, as `make check` wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python -m ci.packages
 
 clean: ## remove everything that was made, .venv included
 	rm -rf .venv build dist out $(DEMO_OUT) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

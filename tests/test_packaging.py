@@ -30,7 +30,8 @@ def shipped(path: Path) -> str:
 
 
 def test_the_listed_packages_are_those_of_the_tree() -> None:
-    assert sorted(project()["tool"]["setuptools"]["packages"]) == packages()
+    listed = sorted(project()["tool"]["setuptools"]["packages"])
+    assert listed == packages(), "the command `make format` writes the list"
 
 
 def test_every_folder_with_python_in_it_is_a_package() -> None:
