@@ -64,7 +64,7 @@ class Metrics:
             raise AccuracyTooLow(
                 "the integer network loses too much accuracy",
                 where="max_metric_drop of the recipe",
-                got=f"{self.in_integers:.4f}, {self.in_float:.4f} in float: {self.in_float - self.in_integers:.4f} less",
+                got=f"{self.in_integers:.4f} (float {self.in_float:.4f}): {self.in_float - self.in_integers:.4f} lost",
                 expected=f"a drop of at most {self.max_drop:.4f}",
                 hints=("train longer with quantizers (qat_epochs)", "check the recipe's input_range"),
             )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -12,9 +13,12 @@ from rich.table import Table
 from plinio_deploy.cli import options
 from plinio_deploy.cli.summary import success
 from plinio_deploy.console import Terminal
+from plinio_deploy.errors import ToolMissing
+
+if TYPE_CHECKING:
+    from plinio_deploy.targets.toolchains import FoundTool, Tool
 
 PACKAGES = ("torch", "numpy", "scikit-learn", "safetensors", "jinja2", "pyelftools")
-EXIT_MISSING = 3
 
 
 @options.verb
@@ -27,44 +31,48 @@ def doctor(terminal: Terminal) -> None:
     """
     from plinio_deploy.targets import toolchains
 
+    survey = toolchains.survey()
+    packages = {package: _version(package) for package in PACKAGES}
+    terminal.table(_table(survey, packages))
+    missing = [tool for tool, found in survey if found is None]
+    install = "sudo apt-get install " + " ".join(sorted({word for tool in missing for word in tool.package.split()}))
+    terminal.print(f"Install what is missing: {install}" if missing else "Nothing is missing.")
+    document = success("doctor", tools=[_entry(tool, found) for tool, found in survey], packages=packages)
+    needed = [tool.name for tool in missing if tool.needed]
+    if needed:
+        error = ToolMissing("tools are missing that stages need", got=", ".join(needed), hints=(install,))
+        terminal.error(str(error))
+        terminal.document({**document, "ok": False, "error": error.as_dict()})
+        raise typer.Exit(error.exit_code)
+    terminal.document(document)
+
+
+def _table(survey: tuple[tuple[Tool, FoundTool | None], ...], packages: dict[str, str | None]) -> Table:
     table = Table(box=SIMPLE_HEAD)
     for name in ("tool", "version", "where", "needed for", "environment variable"):
-        table.add_column(name, no_wrap=name != "needed for")
-    entries = []
-    missing = []
-    for tool, found in toolchains.survey():
-        state = "[green]" + found.version if found else "[red]missing" if tool.needed else "[yellow]missing"
+        table.add_column(name, no_wrap=name in ("tool", "version"), overflow="fold")
+    for tool, found in survey:
+        state = f"[green]{found.version}" if found else "[red]missing" if tool.needed else "[yellow]missing"
         table.add_row(tool.name, state, found.path if found else "-", tool.purpose, tool.variable)
-        if found is None:
-            missing.append(tool)
-        entries.append(
-            {
-                "name": tool.name,
-                "found": found is not None,
-                "needed": tool.needed,
-                "version": found.version if found else None,
-                "path": found.path if found else None,
-                "install": tool.install,
-                "variable": tool.variable,
-            }
-        )
-    for package in PACKAGES:
-        table.add_row(package, _version(package), "Python package", "", "")
-    terminal.table(table)
-    packages = sorted({word for tool in missing for word in tool.package.split()})
-    if packages:
-        terminal.print(f"Install what is missing: sudo apt-get install {' '.join(packages)}")
-    else:
-        terminal.print("Nothing is missing.")
-    complete = not any(tool.needed for tool in missing)
-    python = {package: _version(package) for package in PACKAGES}
-    terminal.document({**success("doctor", tools=entries, packages=python), "ok": complete})
-    if not complete:
-        raise typer.Exit(EXIT_MISSING)
+    for package, installed in packages.items():
+        table.add_row(package, installed or "[red]missing", "Python package", "", "")
+    return table
 
 
-def _version(package: str) -> str:
+def _entry(tool: Tool, found: FoundTool | None) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "found": found is not None,
+        "needed": tool.needed,
+        "version": found.version if found else None,
+        "path": found.path if found else None,
+        "install": tool.install,
+        "variable": tool.variable,
+    }
+
+
+def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "missing"
+        return None

@@ -41,7 +41,7 @@ def render(report: Mapping[str, Any]) -> str:
         report=report,
         measurements=measurements,
         exact=all(m["differing_samples"] == 0 and m["differing_tensors"] == 0 for m in measurements),
-        counted=[m for m in measurements if m["total"]["instructions"] is not None],
+        counted=_counted(measurements),
         layers=_layers(report),
         drawings={name: Markup(text) for name, text in drawings.items()},  # noqa: S704 (svg escapes every text)
         flash_parts=[name for name, _ in flash[0][1]],
@@ -61,8 +61,13 @@ def _percent(value: float) -> str:
     return f"{100 * value:.2f}\u202f%"
 
 
+def _counted(measurements: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The targets whose instructions were counted."""
+    return [m for m in measurements if m["total"]["instructions"] is not None]
+
+
 def _instructions(measurements: Sequence[Mapping[str, Any]]) -> str:
-    counted = [m for m in measurements if m["total"]["instructions"] is not None]
+    counted = _counted(measurements)
     if not counted:
         return ""
     groups = [str(layer["name"]) for layer in counted[0]["layers"]]
@@ -97,7 +102,7 @@ def _layers(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     for index, layer in enumerate(report["measurement"]["layers"]):
         op = ops.get(layer["name"], {})
         per_target = [
-            m["layers"][index]["instructions"] if index < len(m["layers"]) else None for m in report["measurements"]
+            m["layers"][index]["instructions"] for m in _counted(report["measurements"])
         ]
         rows.append(
             {**layer, "kind": op.get("op", layer["op"]), "shape": op.get("shape", []), "per_target": per_target}

@@ -161,7 +161,7 @@ def test_bars() -> None:
         Metrics(0.96, 0.96, 0.97, 0.005).check()
     with pytest.raises(AccuracyTooLow, match="loses too much") as caught:
         Metrics(0.98, 0.96, 0.97, 0.005).check()
-    assert "0.0200 less" in str(caught.value)
+    assert "0.0200 lost" in str(caught.value)
 
 
 def test_measurement_keeps_the_agreed_keys(expected: Reference) -> None:

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+from plinio_deploy import storage
+from plinio_deploy.cli import main
+from tests.plinio_deploy.cli.conftest import RunJson
+from tests.plinio_deploy.toy import toy
+
+
+def test_generate(run_json: RunJson, toy_out: Path) -> None:
+    document = run_json("generate", "--out", str(toy_out), "--prefix", "toy")
+    assert (toy_out / "generate" / "project" / "toy.h").is_file()
+    assert document["project"] == str(toy_out / "generate" / "project")
+    assert document["facts"]["prefix"] == "toy"
+
+
+def test_a_network_from_elsewhere(tmp_path: Path, capsys: object) -> None:
+    storage.save(toy(), tmp_path / "network")
+    assert main(["generate", "--network", str(tmp_path / "network"), "--out", str(tmp_path / "out"), "-q"]) == 0
+    project = tmp_path / "out" / "generate" / "project"
+    assert (project / "net.c").is_file()
+    assert not (project / "net_selftest.c").exists(), "there are no test data beside that network"
