@@ -157,18 +157,15 @@ def _reshape(call: Call) -> Result:
 
 def _permute(call: Call) -> Result:
     source = call.source()
-    rank = len(source.shape) + 1
-    order = list(range(rank))
-    if call.name == "permute":
-        order = [int(dim) % rank for dim in call.arguments["dims"]]
-    else:
-        first, second = (int(call.arguments[key]) % rank for key in ("dim0", "dim1"))
-        order[first], order[second] = order[second], order[first]
-    if order == list(range(rank)):
+    # torch itself says what its many names for a permutation do: to a tensor whose extents tell its dimensions apart.
+    marked = torch.empty(tuple(range(1, len(source.shape) + 2)), device="meta")
+    moved = getattr(torch, call.name)(marked, *list(call.arguments.values())[1:])
+    order = tuple(size - 1 for size in moved.shape)
+    if order == tuple(range(len(order))):
         return source
     if order[0] != 0:
         raise unsupported(f"{call.name} that moves the batch", "the batch as first dimension", call.where)
-    return Made(Permute(tuple(order)), (source.name,))
+    return Made(Permute(order), (source.name,))
 
 
 def _identity(call: Call) -> Result:
@@ -222,7 +219,7 @@ _HANDLERS: dict[str, Callable[[Call], Result]] = {
     "adaptive_max_pool2d": windows.adaptive,
     "mean": _mean,
     **dict.fromkeys(("flatten", "unflatten", "view", "reshape", "squeeze", "unsqueeze", "_unsafe_view"), _reshape),
-    **dict.fromkeys(("permute", "transpose"), _permute),
+    **dict.fromkeys(("permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims"), _permute),
     **dict.fromkeys(("pad", "constant_pad_nd"), windows.pad),
     **dict.fromkeys(
         ("contiguous", "clone", "alias", "detach", "to", "_to_copy", "expand", "lift_fresh_copy"), _identity

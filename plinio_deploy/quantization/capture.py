@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import operator
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,9 @@ def capture(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> Graph
 def _export(model: nn.Module, batch: tuple[Tensor, ...]) -> ExportedProgram:
     try:
         frozen = copy.deepcopy(model).cpu().float().eval()
-        return torch.export.export(frozen, batch)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of slow paths that only its own kernels take
+            return torch.export.export(frozen, batch)
     except Exception as error:  # torch.export raises many unrelated types
         reason = str(error).strip().split("\n")[0]
         raise UnsupportedModel(

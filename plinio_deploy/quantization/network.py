@@ -226,8 +226,8 @@ class QuantNetwork(nn.Module):
         layer = self.layer(node.name)
         if self.mode != "quantized":
             return apply_layer(operator, x, layer.weight, layer.bias)
-        unit = self.quantizer(node.inputs[0]).scale.detach() * layer.weight_quantizer.scale.detach()
-        rounded = representable_bias(layer.bias, unit, unit / self.quantizer(node.name).scale.detach())
+        unit = self._step(node.inputs[0]) * layer.weight_quantizer.scale.detach().double()
+        rounded = representable_bias(layer.bias, unit, unit / self._step(node.name))
         bias = layer.bias + (rounded - layer.bias).detach()
         return apply_layer(operator, x, layer.quantized_weight(), bias)
 
@@ -235,8 +235,12 @@ class QuantNetwork(nn.Module):
         """Add what the integer network's rounding half differs from one half by."""
         if self.mode != "quantized":
             return x
-        unit = self.quantizer(source or node.inputs[0]).scale.detach() / divisor
-        return x + representable_bias(torch.zeros_like(unit), unit, unit / self.quantizer(node.name).scale.detach())
+        unit = self._step(source or node.inputs[0]) / divisor
+        return x + representable_bias(x.new_zeros(()), unit, unit / self._step(node.name))
+
+    def _step(self, name: str) -> Tensor:
+        """Step of a node's result, in the precision that `plinio_deploy.integerize` uses."""
+        return self.quantizer(name).scale.detach().double()
 
     def _join(self, node: Node, source: str, x: Tensor) -> Tensor:
         """An input of a concat, on the concat's grid."""
