@@ -16,12 +16,16 @@ UNTESTED: frozenset[str] = frozenset()
 
 
 def test_files(source: Path) -> list[Path]:
-    """Where a module's tests may be: ``a/b.py`` has ``tests/a/test_b.py``; a package's own may also lie inside."""
-    relative = source.relative_to(ROOT)
-    if source.name != "__init__.py":
-        return [ROOT / "tests" / relative.parent / f"test_{source.stem.lstrip('_')}.py"]
-    package = ROOT / "tests" / relative.parent
-    return [package.parent / f"test_{package.name}.py", package / f"test_{package.name}.py"]
+    """Where a module's tests may be.
+
+    ``a/b/c.py`` has ``tests/a/b/test_c.py``, or is one of the parts of ``a/b`` that are tested together, through what the
+    package offers: ``tests/a/test_b.py`` or ``tests/a/b/test_b.py``.
+    """
+    package = ROOT / "tests" / source.relative_to(ROOT).parent
+    together = [package.parent / f"test_{package.name}.py", package / f"test_{package.name}.py"]
+    if source.name == "__init__.py":
+        return together
+    return [package / f"test_{source.stem.lstrip('_')}.py", *together]
 
 
 test_files.__test__ = False  # type: ignore[attr-defined]  # a helper, whatever its name looks like
