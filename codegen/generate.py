@@ -150,7 +150,7 @@ def _variables(project: _Project, layers: Sequence[Layer], document: Manifest) -
 
 
 def _unused(network: Network, layers: Sequence[Layer]) -> dict[str, list[str]]:
-    """Parameters of ``net_run`` and ``net_step`` that no call uses: an input that nobody reads, an arena without buffers."""
+    """Parameters of ``net_run`` and ``net_step`` that no call uses, such as an input that nobody reads."""
     run = ["arena", *(f"in{index}" for index in range(len(network.inputs)))]
     calls = {
         "run": " ".join(layer.run_call for layer in layers),

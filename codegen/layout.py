@@ -10,6 +10,8 @@ WIDTH = 110
 
 _STEP = "    "
 _INVISIBLE = re.compile(r'"(?:\\.|[^"\\])*"|/\*.*?\*/')
+_LABEL = re.compile(r"(case .*|default):\Z")
+_NO_LABEL = 1 << 30
 _BREAK = re.compile(r"(?<=,) | (?=[?:] )| (?=&& )| (?=\+ )")
 
 
@@ -24,6 +26,7 @@ def tidy(text: str) -> str:
     """
     lines: list[str] = []
     depth = parens = 0
+    label = _NO_LABEL
     in_comment = False
     for raw in text.splitlines():
         line = raw.strip()
@@ -37,7 +40,12 @@ def tidy(text: str) -> str:
             continue
         visible = _INVISIBLE.sub("", line)
         closing = len(visible) - len(visible.lstrip("}"))
-        level = max(0, depth - closing) + (1 if parens else 0)
+        level = max(0, depth - closing)
+        is_label = bool(_LABEL.match(line))
+        if level < label:
+            label = _NO_LABEL
+        label = level if is_label else label
+        level += (1 if parens else 0) + (1 if level >= label and not is_label else 0)
         lines.extend(_continued(_STEP * level + line))
         if not line.startswith("extern "):
             depth = max(0, depth + visible.count("{") - visible.count("}"))

@@ -19,6 +19,12 @@ ALIGNMENT = 4
 NODE_LIMIT = 50_000
 """Placements that the exact search tries before it settles for the best one found."""
 
+ROUNDS = 100
+"""Greedy placements that are tried with a new order before the exact search."""
+
+BLOCK_LIMIT = 300
+"""With more blocks than this the exact search, which recurses once per block, is not tried."""
+
 
 @dataclass(frozen=True)
 class MemoryPlan:
@@ -70,6 +76,8 @@ def plan(blocks: Sequence[Block], alignment: int = ALIGNMENT, node_limit: int = 
             break
     assert best is not None
     if best.arena_bytes > least and node_limit:
+        best = _squeaky(blocks, alignment, best)
+    if best.arena_bytes > least and node_limit and len(blocks) <= BLOCK_LIMIT:
         found = _Search(blocks, alignment, node_limit).improve(best.arena_bytes, least)
         if found is not None:
             best = MemoryPlan(found, _height(blocks, found, alignment), least, "exact")
@@ -106,6 +114,21 @@ def _greedy(blocks: Sequence[Block], alignment: int) -> dict[str, int]:
     return offsets
 
 
+def _squeaky(blocks: Sequence[Block], alignment: int, best: MemoryPlan) -> MemoryPlan:
+    """Greedy again and again, each time with the blocks that reached highest moved to the front of the order."""
+    order = sorted(blocks, key=lambda b: (best.offsets[b.name], b.name))
+    for _ in range(ROUNDS):
+        offsets = _greedy(order, alignment)
+        arena = _height(blocks, offsets, alignment)
+        if arena < best.arena_bytes:
+            best = MemoryPlan(offsets, arena, best.bound_bytes, "by complaint")
+        if best.arena_bytes == best.bound_bytes:
+            break
+        top = {b.name for b in blocks if offsets[b.name] + round_up(b.nbytes, alignment) == arena}
+        order.sort(key=lambda b: b.name not in top)
+    return best
+
+
 class _Search:
     """Depth-first over orders of placing blocks bottom-up, each on top of what it meets.
 
@@ -126,12 +149,20 @@ class _Search:
         self._limit = 0
 
     def improve(self, known: int, least: int) -> dict[str, int] | None:
-        """Offsets of the smallest arena found below ``known``; ``None`` if there is none within the effort."""
-        self._limit = known
-        self._descend(0, 0, least)
+        """Offsets of the smallest arena found below ``known``; ``None`` if there is none within the effort.
+
+        Half of the effort goes into an arena of exactly ``least``, which prunes most; the rest into any smaller one.
+        """
+        budget = self._nodes
+        for limit, nodes in ((least + 1, budget // 2), (known, budget - budget // 2)):
+            self._limit, self._nodes = limit, nodes
+            self._descend(0, 0, -1, least)
+            if self._best is not None:
+                break
         return self._best
 
-    def _descend(self, height: int, floor: int, least: int) -> None:
+    def _descend(self, height: int, floor: int, last: int, least: int) -> None:
+        """Place one more block at ``floor`` or above; at ``floor`` itself only one that comes after ``last``."""
         if len(self._offsets) == len(self._blocks):
             self._best = {self._blocks[i].name: offset for i, offset in self._offsets.items()}
             self._limit = height
@@ -144,7 +175,8 @@ class _Search:
                 continue
             seen.add(twin)
             offset = max(self._piles[block.first : block.last + 1])
-            if offset >= floor:
+            # Blocks at one height do not meet, so that only one order among them is worth a look.
+            if (offset, index) > (floor, last):
                 choices.append((offset, index))
         for offset, index in sorted(choices):
             if self._nodes <= 0 or self._limit <= least:
@@ -160,6 +192,6 @@ class _Search:
         self._rest[span] = [bytes_left - size for bytes_left in rest]
         if max(map(sum, zip(self._piles[span], self._rest[span], strict=True))) < self._limit:
             self._offsets[index] = offset
-            self._descend(max(height, offset + size), offset, least)
+            self._descend(max(height, offset + size), offset, index, least)
             del self._offsets[index]
         self._piles[span], self._rest[span] = piles, rest

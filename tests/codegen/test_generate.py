@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The project as files: complete, stable, refused with a reason."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from plinio_deploy import storage
+from plinio_deploy.codegen import Manifest, Options, Vectors, generate
+from plinio_deploy.errors import InvalidNetwork, UsageError
+from tests.codegen.harness import make_case
+from tests.networks import NETWORKS, Builder, digits_cnn, random_network, residual
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SCRIPT = """
+import sys
+from tests.networks import digits_cnn, random_network
+from plinio_deploy.codegen import Options, generate
+print(generate(digits_cnn()).digest(), generate(random_network(7), Options(prefix="other")).digest())
+assert "torch" not in sys.modules
+"""
+
+
+def digest_elsewhere(seed: str, folder: Path) -> str:
+    """Digests that another process computes, in another folder, with another hash seed."""
+    environ = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", SCRIPT]
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=True).stdout
+
+
+def test_equal_arguments_give_equal_bytes_in_any_process_and_folder(tmp_path: Path) -> None:
+    here = f"{generate(digits_cnn()).digest()} {generate(random_network(7), Options(prefix='other')).digest()}\n"
+    assert digest_elsewhere("1", tmp_path) == digest_elsewhere("2", ROOT) == here
+
+
+def test_the_files_of_a_project() -> None:
+    artifact = generate(residual())
+    assert sorted(artifact.files) == sorted(
+        [
+            *("net.h", "net.c", "net_layers.h", "net_layers.c", "net_kernels.h", "net_weights.h", "net_weights.c"),
+            *("net_trace.h", "net_trace.c", "CMakeLists.txt", "Makefile", "manifest.json"),
+        ]
+    )
+    with_vectors = make_case(residual()).artifact
+    assert set(with_vectors.files) - set(artifact.files) == {
+        *("net_selftest.h", "net_selftest.c", "net_selftest_main.c", "net_vectors.h", "net_vectors.c"),
+    }
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_file_names_version_network_and_options_but_no_date_or_path(name: str) -> None:
+    network = NETWORKS[name]("hi32")
+    artifact = make_case(network, "demo").artifact
+    for path, content in artifact.files.items():
+        text = content.decode("ascii")
+        assert storage.digest(network) in text, path
+        assert not re.search(r"20\d\d-\d\d|/work|/home|/tmp|/usr", text), path
+        assert text.endswith("\n"), path
+        assert not text.endswith("\n\n"), path
+        for number, line in enumerate(text.splitlines(), 1):
+            assert line == line.rstrip(), f"{path}:{number}"
+            assert "\t" not in line or path == "Makefile", f"{path}:{number}"
+            assert len(line) <= 125, f"{path}:{number}"
+        if path.endswith((".c", ".h")):
+            assert "SPDX-License-Identifier: Apache-2.0" in text
+            assert "Do not edit" in text
+
+
+def test_all_symbols_macros_and_files_carry_the_prefix() -> None:
+    artifact = make_case(digits_cnn(), "lenet").artifact
+    text = "".join(content.decode() for path, content in artifact.files.items() if path.endswith((".c", ".h")))
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    for name in re.findall(r"^#define (\w+)", text, flags=re.MULTILINE):
+        assert name.startswith("LENET_"), name
+    declared = re.findall(r"^(?:static inline |extern |const |typedef )*\w+ \*?(\w+)[\[(]", text, flags=re.MULTILINE)
+    assert len(declared) > 20
+    for name in declared:
+        assert name.startswith("lenet_") or name == "main", name
+    files = [path for path in artifact.files if path not in ("CMakeLists.txt", "Makefile", "manifest.json")]
+    assert all(path.startswith("lenet") for path in files)
+
+
+def test_the_manifest_describes_the_network() -> None:
+    network = digits_cnn()
+    document = Manifest.parse(generate(network).files["manifest.json"])
+    assert document.network_digest == storage.digest(network)
+    assert document.macs == sum(network.macs(op) for op in network.ops) == sum(step.macs for step in document.steps)
+    assert (document.input_bytes, document.output_bytes) == (64, 10)
+    assert document.entry == "net_run"
+    assert [step.op for step in document.steps] == ["conv", "conv", "max_pool", "conv", "max_pool", "linear", "linear"]
+    assert document.steps[1].w_bits == {"2": 4, "4": 4, "8": 4}
+    assert (document.steps[2].a_bits, document.steps[2].w_bits) == (4, {})
+    assert list(document.aliases) == [op.output for op in network.ops if op.kind == "reshape"]
+    assert (document.steps[-1].place, document.steps[-1].offset) == (1, 0)
+    assert document.steps[0].weights_bytes == 8 * 9 + 8 * 4 + 8 * 4
+    assert {buffer.tensor for buffer in document.buffers} == {step.tensor for step in document.steps[:-1]}
+    for step in document.steps:
+        assert step.symbol == f"net_l{step.index:02}_{step.layer}"
+
+
+def test_the_manifest_reads_back_and_refuses_damage() -> None:
+    data = generate(residual()).files["manifest.json"]
+    assert Manifest.parse(data).dump() == data
+    assert data.startswith(b'{\n  "schema": 1,\n')
+    with pytest.raises(UsageError, match="manifest"):
+        Manifest.parse(data.replace(b'"schema": 1', b'"schema": 2'))
+    with pytest.raises(UsageError, match="manifest"):
+        Manifest.parse(data[:-20])
+
+
+def test_a_prefix_that_cannot_work_is_refused() -> None:
+    with pytest.raises(UsageError, match="prefix"):
+        generate(residual(), Options(prefix="class"))
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        Vectors([], []),
+        Vectors([bytes(300)], []),
+        Vectors([bytes(299)], [bytes(10)]),
+        Vectors([bytes(300)], [bytes(11)]),
+    ],
+)
+def test_vectors_of_the_wrong_size_are_refused(vectors: Vectors) -> None:
+    with pytest.raises(UsageError, match="vector"):
+        generate(residual(), vectors=vectors)
+
+
+def test_an_invalid_network_is_refused() -> None:
+    with pytest.raises(InvalidNetwork):
+        generate(replace(residual(), outputs=("nothing",)))
+
+
+def test_an_input_that_nobody_reads_and_an_empty_arena_are_fine() -> None:
+    b = Builder(0)
+    x = b.input((3,))
+    b.input((5,))
+    header = generate(b.build(b.linear(x, 2))).files["net.h"].decode()
+    assert "#define NET_ARENA_BYTES 1\n" in header
