@@ -262,7 +262,6 @@ class _Loop:
         self._best = -1.0
         self._epoch = 0
         self._history: list[dict[str, float]] = []
-        self._history: list[dict[str, float]] = []
 
     def run(self) -> nn.Module:
         """Train to the end; the model comes back in eval mode with its best weights."""
@@ -276,7 +275,6 @@ class _Loop:
                 if metric >= self._best:
                     self._best = metric
                     self._best_state = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}
-                self._history.append({"loss": loss, "metric": metric})
                 self._history.append({"epoch": self._epoch, "loss": loss, "metric": metric})
                 self._save()
                 if self._progress is not None:
@@ -331,7 +329,6 @@ class _Loop:
         self._best_state = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
         self._load_optimizer({name: t for name, t in tensors.items() if name.startswith("optimizer.")})
         self._epoch, self._best, self._history = int(facts["epoch"]), float(facts["best"]), facts["history"]
-        self._history = list(facts.get("history", []))
         return True
 
     def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
