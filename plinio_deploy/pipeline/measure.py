@@ -123,12 +123,12 @@ def _measure(
     symbols = [step.symbol for step in manifest.steps]
     count = None if runner.name == "host" else count_request(elf.read(program), symbols, prefix=manifest.prefix)
     everything = input_bytes(bench.network, bench.data)
-    few = input_bytes(bench.network, bench.data.head(bench.trace_samples))
     with terminal.progress(f"measure {target.name}", 2) as advance:
         outputs = runner.run(program, RunRequest("outputs", everything, bench.data.samples, count))
         advance(1, f"{bench.data.samples} samples run")
         trace = b""
         if bench.trace_samples:
+            few = input_bytes(bench.network, bench.data.head(bench.trace_samples))
             trace = runner.run(program, RunRequest("trace", few, bench.trace_samples)).outputs
         advance(2, f"{bench.trace_samples} samples traced")
     comparison = compare(bench.network, bench.steps, expected, outputs.outputs, trace)

@@ -156,12 +156,12 @@ def _check(trainer: Trainer) -> None:
             got=f"samples of shape {tuple(x.shape[1:])}",
             expected=f"input_shape = {tuple(recipe.input_shape)}",
         )
-    training.make_qnet(recipe, model)
     with blaming(recipe.source, "model()"):
         outputs = training.predict(model, Split(x.numpy(), y.numpy()))
     with blaming(recipe.source, "loss()"):
         recipe.loss(model.eval()(x), y)
     training.measure_metric(recipe, outputs, y.numpy())
+    training.make_qnet(recipe, model)
 
 
 def _source_digest(recipe: Recipe) -> str:

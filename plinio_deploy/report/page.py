@@ -101,9 +101,7 @@ def _layers(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for index, layer in enumerate(report["measurement"]["layers"]):
         op = ops.get(layer["name"], {})
-        per_target = [
-            m["layers"][index]["instructions"] for m in _counted(report["measurements"])
-        ]
+        per_target = [m["layers"][index]["instructions"] for m in _counted(report["measurements"])]
         rows.append(
             {**layer, "kind": op.get("op", layer["op"]), "shape": op.get("shape", []), "per_target": per_target}
         )

@@ -81,7 +81,9 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Exit codes" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["nonsense"], ["targets"], ["run"], ["run", "digits"], ["generate", "--samples", "1"]])
+@pytest.mark.parametrize(
+    "words", [["nonsense"], ["targets"], ["run"], ["run", "digits"], ["generate", "--samples", "1"]]
+)
 def test_wrong_arguments(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*words, "--json"]) == 2
     document = json.loads(capsys.readouterr().out)

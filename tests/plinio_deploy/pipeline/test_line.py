@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from plinio_deploy import storage
+from plinio_deploy.console import Terminal
+from plinio_deploy.errors import AccuracyTooLow, OutputError, RecipeError, ToolMissing, UnknownTarget, UsageError
+from plinio_deploy.measure import Metrics
+from plinio_deploy.pipeline import line, train
+from plinio_deploy.pipeline.request import Request
+from plinio_deploy.pipeline.workspace import Workspace
+from plinio_deploy.targets import toolchains
+from tests.plinio_deploy.pipeline.test_train import TINY
+from tests.plinio_deploy.pipeline.toy_run import toy_workspace
+from tests.plinio_deploy.toy import toy, with_op
+
+QUIET = Terminal(-1)
+
+
+def _request(out: Path, **changes: object) -> Request:
+    return dataclasses.replace(Request(Workspace(out), str(TINY), ("host",)), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"targets": ("z80",)}, UnknownTarget),
+        ({"prefix": "int"}, UsageError),
+        ({"recipe": "nothing"}, RecipeError),
+        ({"workspace": Workspace(Path("/dev/null/out"))}, OutputError),
+    ],
+)
+def test_bad_requests_are_found_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], error: type[Exception]
+) -> None:
+    monkeypatch.setattr(train, "run", lambda *_: pytest.fail("training started"))
+    with pytest.raises(error):
+        line.run_line(_request(tmp_path / "out", **changes), QUIET)
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_tool_is_found_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolchains, "find", lambda _: None)
+    with pytest.raises(ToolMissing):
+        line.run_line(_request(tmp_path / "out"), QUIET)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.host
+def test_stages_alone_one_after_the_other(tmp_path: Path) -> None:
+    request = _request(tmp_path / "out")
+    toy_workspace(request.workspace.out)
+    line.generate_only(request, None, QUIET)
+    assert not line.build_only(request, QUIET)["host"].kept
+    (document,) = line.measure_only(request, QUIET)
+    assert document["differing_samples"] == 0
+    line.report_only(request, QUIET)
+    assert (request.workspace.report.path / "report.html").is_file()
+
+
+@pytest.mark.host
+def test_report_leaves_out_measurements_of_another_network(tmp_path: Path) -> None:
+    request = _request(tmp_path / "out")
+    toy_workspace(request.workspace.out)
+    line.generate_only(request, None, QUIET)
+    line.build_only(request, QUIET)
+    line.measure_only(request, QUIET)
+    other = with_op(toy(), "stem", bias=toy().ops[1].bias + 1)  # type: ignore[union-attr,operator]
+    storage.save(other, request.workspace.integerize.path)
+    with pytest.raises(UsageError, match="no measurement of this network"):
+        line.report_only(request, QUIET)
+
+
+@pytest.mark.host
+def test_low_accuracy_fails_after_the_measurement_is_written(tmp_path: Path) -> None:
+    request = _request(tmp_path / "out")
+    toy_workspace(request.workspace.out, metrics=Metrics(0.9, 0.9, 0.95, 0.01))
+    line.generate_only(request, None, QUIET)
+    line.build_only(request, QUIET)
+    with pytest.raises(AccuracyTooLow):
+        line.measure_only(request, QUIET)
+    assert (request.workspace.measure("host").path / "measurement.json").is_file()
+
+
+def test_each_stage_names_the_one_that_is_missing(tmp_path: Path) -> None:
+    request = _request(tmp_path / "out")
+    with pytest.raises(UsageError, match="does not hold an integer network"):
+        line.generate_only(request, None, QUIET)
+    toy_workspace(request.workspace.out)
+    with pytest.raises(UsageError, match="does not hold a C project"):
+        line.build_only(request, QUIET)
+    line.generate_only(request, None, QUIET)
+    with pytest.raises(UsageError, match="does not hold firmware for host"):
+        line.measure_only(request, QUIET)

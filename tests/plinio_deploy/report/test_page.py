@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from plinio_deploy.codegen import generate
+from plinio_deploy.codegen.manifest import FILE, Manifest
+from plinio_deploy.report import collect, render
+from tests.plinio_deploy.report.samples import measurement
+from tests.plinio_deploy.toy import toy
+
+VOID = {"meta", "br", "rect", "line", "polyline", "i"}
+
+
+class Checker(HTMLParser):
+    """Notes every tag that is not closed in order, and every address."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.problems: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.problems.append(tag)
+
+
+def _page(*measurements: dict[str, Any], recipe: str = "toy", training: dict[str, Any] | None = None) -> str:
+    network = toy()
+    manifest = Manifest.parse(generate(network).files[FILE]).model_dump()
+    return render(
+        collect(network=network, recipe=recipe, training=training or {}, manifest=manifest, measurements=measurements)
+    )
+
+
+def test_one_page_well_formed_that_needs_nothing_else() -> None:
+    page = _page(measurement("cortex-m4"), measurement("host", None), training={"history": [{"loss": 1.0}] * 3})
+    checker = Checker()
+    checker.feed(page)
+    assert checker.problems == []
+    assert checker.open == []
+    assert checker.addresses == []
+    assert "<script" not in page
+    assert "@import" not in page
+    assert "url(" not in page
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+
+
+def test_numbers_that_matter_are_on_it() -> None:
+    page = _page(measurement("cortex-m4", 123456), measurement("rv32imc", 98765))
+    for text in ("123\u202f456", "98\u202f765", "97.50\u202f%", "bit-exact", "cortex-m4", "rv32imc", "stem", "ab" * 32):
+        assert text in page
+    assert "gcc 12.2.1, qemu 7.2.22" in page
+
+
+def test_a_difference_is_said_first() -> None:
+    page = _page(measurement("cortex-m4", differing=3))
+    assert "bit-exact" not in page
+    assert page.index("differs") < page.index("<h2>")
+
+
+def test_no_counts_no_instruction_plot() -> None:
+    page = _page(measurement("host", None))
+    assert "Instructions per layer" not in page
+    assert "Memory over time" in page
+
+
+def test_names_are_escaped() -> None:
+    page = _page(measurement("cortex-m4"), recipe="<b>&")
+    assert "<b>&" not in page
+    assert "&lt;b&gt;&amp;" in page
+
+
+def test_same_document_same_bytes() -> None:
+    assert _page(measurement("cortex-m4")) == _page(measurement("cortex-m4"))
+
+
+@pytest.mark.parametrize("index", range(8))
+def test_every_series_colour_exists_in_both_schemes(index: int) -> None:
+    assert len(re.findall(rf"--c{index}: #", _page(measurement("host", None)))) == 2
