@@ -75,13 +75,14 @@ def _peak(steps: Sequence[tuple[tuple[Choice, ...], StepUse]], size: Size, sprea
 def _spread_max(values: Sequence[Tensor], spread: float) -> Tensor:
     if not values:
         return torch.zeros(())
-    stacked = torch.stack([value.reshape(()) for value in values])
+    device = next((value.device for value in values if value.requires_grad), values[0].device)
+    stacked = torch.stack([value.reshape(()).to(device) for value in values])
     hard = stacked.detach().max()
     if not stacked.requires_grad or spread <= 0:
         return stacked.max()
     shares = torch.softmax(stacked.detach() / (spread * hard).clamp(min=1e-9), 0)
     soft = (shares * stacked).sum()
-    return hard + soft - soft.detach()
+    return hard + (soft - soft.detach())  # the bracket is an exact zero
 
 
 peak_ram = NetworkCost("peak_ram", peak)
