@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from plinio_deploy.codegen.expression import add
 from plinio_deploy.network import Hi32, Requant, Tensor, Tflite
 
 
@@ -94,7 +95,7 @@ class Emitter:
         if requant.shift == 0:
             return Requantizer(bias, f"{call}(acc, {multiplier}, {tail}")
         shifted = f"{self.helper('shift_left')}(acc, {requant.shift})"
-        return Requantizer("0", f"{call}({shifted} + {bias}, {multiplier}, {tail}")
+        return Requantizer("0", f"{call}({add(shifted, bias)}, {multiplier}, {tail}")
 
     def channel_requantizer(self, requant: Requant, output: Tensor) -> Requantizer:
         """`requantizer` with the layer's arrays ``_b``, ``_m`` and ``_s``, indexed by ``oc``."""

@@ -17,7 +17,7 @@ from plinio_deploy.codegen.manifest import BufferEntry, Manifest, StepEntry
 from plinio_deploy.codegen.pack import Array
 from plinio_deploy.codegen.render import helpers, render
 from plinio_deploy.errors import UsageError
-from plinio_deploy.network import Conv, Linear, Network, Tensor
+from plinio_deploy.network import Concat, Conv, Linear, Network, Tensor
 from plinio_deploy.verify import verify
 
 
@@ -214,7 +214,7 @@ def _title(step: Step) -> str:
         parts.append("padding " + " ".join(str(extent) for extent in getattr(op, "padding", ())))
     if getattr(op, "groups", 1) > 1:
         parts.append(f"{getattr(op, 'groups', 1)} groups")
-    if hasattr(op, "axis"):
+    if isinstance(op, Concat):
         parts.append(f"axis {op.axis}")
     macs = f"; {step.site.macs} MACs" if step.site.macs else ""
     return f"{op.name}: {', '.join([op.kind, *parts])}{macs}"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import jinja2
 
 from plinio_deploy.codegen.emit import Emitter, Helpers, shape_of
+from plinio_deploy.codegen.expression import add, mul
 from plinio_deploy.codegen.layout import columns, tidy
 
 
@@ -23,6 +24,8 @@ def environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - this is C, not HTML
     )
+    env.globals["add"] = add
+    env.globals["mul"] = mul
     env.filters["columns"] = columns
     env.filters["shape"] = shape_of
     return env

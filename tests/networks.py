@@ -34,6 +34,7 @@ from plinio_deploy.network import (
     Tflite,
     TfliteAdd,
     Weights,
+    op_inputs,
 )
 from plinio_deploy.packing import pack
 from plinio_deploy.verify import verify
@@ -281,7 +282,7 @@ class Builder:
         """The verified network; without names, every tensor that nobody reads is an output."""
         names = outputs
         if not names:
-            read = {name for op in self.ops for name in ((op.input,) if hasattr(op, "input") else op.inputs)}
+            read = {name for op in self.ops for name in op_inputs(op)}
             names = tuple(op.output for op in self.ops if op.output not in read)
         return verify(Network(self.name, self.flavour, tuple(self.inputs), names, dict(self.tensors), tuple(self.ops)))
 

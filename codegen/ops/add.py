@@ -39,7 +39,11 @@ class AddPlain(Kernel):
         offset = rescale.offset
         total = f"{' + '.join(products)} + {literal(offset)}" if offset == -(1 << 31) else add(*products, offset)
         shifted = f"({total}) >> {rescale.shift}" if rescale.shift else total
-        return {"acc": "", "code": f"{emitter.helper('clamp')}({shifted}, {rescale.clamp[0]}, {rescale.clamp[1]})"}
+        return {
+            "variables": ("a", "b"),
+            "start": "0",
+            "code": f"{emitter.helper('clamp')}({shifted}, {rescale.clamp[0]}, {rescale.clamp[1]})",
+        }
 
 
 class AddTflite(AddPlain):
@@ -70,7 +74,8 @@ class AddTflite(AddPlain):
         requantize = emitter.helper(f"requantize_{rounding}")
         tail = f"{site.output.zero_point}, {rescale.clamp[0]}, {rescale.clamp[1]}"
         return {
-            "acc": "",
+            "variables": ("a", "b"),
+            "start": "0",
             "code": f"{requantize}({' + '.join(terms)}, {rescale.multipliers[2]}, {rescale.shifts[2]}, {tail})",
         }
 

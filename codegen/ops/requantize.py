@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from plinio_deploy.codegen.emit import Emitter
-from plinio_deploy.codegen.expression import add
 from plinio_deploy.codegen.kernel import Kernel, Site, elements_cost, same_layout
 from plinio_deploy.network import Requantize
 
@@ -35,7 +34,7 @@ class RequantizePlain(Kernel):
         op = site.op
         assert isinstance(op, Requantize)
         requantizer = emitter.scalar_requantizer(op.requant, op.bias, site.output)
-        return {"acc": add("a", requantizer.start), "code": requantizer.code}
+        return {"variables": ("acc",), "start": requantizer.start, "code": requantizer.code}
 
 
 KERNELS = (RequantizePlain(),)
