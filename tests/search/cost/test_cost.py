@@ -237,3 +237,9 @@ def test_flash_rounds_rows_to_bytes() -> None:
     assert price(cost.flash, (nn.Conv2d(3, 5, 3), (1, 3, 8, 8)), w_precision=2) == 5 * (math.ceil(54 / 8) + 8)
     use = record(nn.Sequential(nn.Conv2d(3, 5, 3)), (1, 3, 8, 8))
     assert float(cost.evaluate(cost.flash_with(1000), use)) == float(cost.evaluate(cost.flash, use)) + 1000
+
+
+def test_every_cost_says_what_it_counts_in() -> None:
+    units = {name: spec.unit for name, spec in vars(cost).items() if isinstance(spec, cost.CostSpec | cost.NetworkCost)}
+    assert units.pop("ops_bit") == units.pop("ops_bit_no_bias") == ""  # bit operations: a unit of their own
+    assert set(units.values()) == {"param", "op", "bit", "byte", "cycle", "J"}
