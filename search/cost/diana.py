@@ -80,7 +80,7 @@ def _linear(spec: Spec) -> Number:
     return _cycles(as_conv, spec)
 
 
-diana_latency = CostSpec(shared=False)
+diana_latency = CostSpec(shared=False, unit="cycle")
 """Cycles of 2-D convolutions and linear layers."""
 diana_latency[nn.Conv2d] = lambda spec: _cycles(conv(spec), spec)
 diana_latency[nn.Linear] = _linear

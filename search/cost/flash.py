@@ -25,7 +25,7 @@ def _flash(layer: Layer, spec: Spec) -> Number:
     return layer.cout * (row + BYTES_PER_CHANNEL)
 
 
-flash = add_weighted(CostSpec(shared=True), _flash)
+flash = add_weighted(CostSpec(shared=True, unit="byte"), _flash)
 """Bytes of weights, biases and multipliers."""
 
 
@@ -39,4 +39,4 @@ def flash_with(code_bytes: float) -> NetworkCost:
     def formula(use: NetworkUse) -> Number:
         return evaluate(flash, use) + as_tensor(code_bytes)
 
-    return NetworkCost("flash_with", formula)
+    return NetworkCost("flash_with", formula, unit="byte")

@@ -41,7 +41,7 @@ def _linear(spec: Spec) -> Number:
     return ceil_div(layer.cin, 2) * ceil_div(layer.cout, 4) * layer.positions
 
 
-gap8_latency = CostSpec(shared=False)
+gap8_latency = CostSpec(shared=False, unit="cycle")
 """Cycles of 2-D convolutions and linear layers."""
 gap8_latency[nn.Conv2d] = _conv2d
 gap8_latency[Conv2dDW] = _depthwise

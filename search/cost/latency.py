@@ -43,7 +43,8 @@ def latency(target: str) -> CostSpec:
         UsageError: it has no table; the hint names the command that makes one.
         InvalidTargetFile: its table is damaged.
     """
-    return from_table(load(target))
+    table = load(target)
+    return from_table(table, unit="cycle" if table.unit == "cycles" else "")
 
 
 def energy(target: str) -> CostSpec:
@@ -60,12 +61,12 @@ def energy(target: str) -> CostSpec:
             expected="cycles, and a published figure of power",
             hints=[f"Search on cost.latency({target!r}) instead."],
         )
-    return from_table(table, scale=table.milliwatt_per_mhz * _JOULE_PER_CYCLE)
+    return from_table(table, scale=table.milliwatt_per_mhz * _JOULE_PER_CYCLE, unit="J")
 
 
-def from_table(table: Lut, scale: float = 1.0) -> CostSpec:
-    """The cost that a table stands for, times ``scale``."""
-    cost = CostSpec(shared=False)
+def from_table(table: Lut, scale: float = 1.0, unit: str = "") -> CostSpec:
+    """The cost that a table stands for, times ``scale``, in a unit (see `CostSpec`)."""
+    cost = CostSpec(shared=False, unit=unit)
     for kind in CONVOLUTIONS:
         cost[kind] = lambda spec: scale * _weighted(table, _conv_name(conv(spec)), conv(spec), spec)
     for transposed in TRANSPOSED:

@@ -85,9 +85,9 @@ def _spread_max(values: Sequence[Tensor], spread: float) -> Tensor:
     return hard + (soft - soft.detach())  # the bracket is an exact zero
 
 
-peak_ram = NetworkCost("peak_ram", peak)
+peak_ram = NetworkCost("peak_ram", peak, unit="byte")
 """Bytes of all tensors that live at once, inputs and outputs of the network included, at the fullest step."""
 
-arena = NetworkCost("arena", partial(peak, size=arena_tensor_bytes))
+arena = NetworkCost("arena", partial(peak, size=arena_tensor_bytes), unit="byte")
 """Bytes the generated code's arena needs at least: as `peak_ram`, without the caller's input and output, buffers
 aligned."""

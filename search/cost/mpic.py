@@ -45,8 +45,8 @@ def _energy(layer: Layer, spec: Spec) -> Number:
     return _latency(layer, spec) * (POWER_W / CLOCK_HZ)
 
 
-mpic_latency = add_weighted(CostSpec(shared=False), _latency)
+mpic_latency = add_weighted(CostSpec(shared=False, unit="cycle"), _latency)
 """Cycles."""
 
-mpic_energy = add_weighted(CostSpec(shared=False), _energy)
+mpic_energy = add_weighted(CostSpec(shared=False, unit="J"), _energy)
 """Joules."""

@@ -90,7 +90,7 @@ def _linear(spec: Spec) -> Number:
     return _dense(as_conv, spec)
 
 
-ne16_latency = CostSpec(shared=False)
+ne16_latency = CostSpec(shared=False, unit="cycle")
 """Cycles of 2-D convolutions and linear layers."""
 ne16_latency[nn.Conv2d] = lambda spec: _dense(conv(spec), spec)
 ne16_latency[Conv2dDW] = _depthwise

@@ -39,10 +39,10 @@ def _add(spec: Spec) -> Number:
     return _elements(spec) * (2 * int(spec.get("inputs", 2)) - 1)
 
 
-ops = add_weighted(CostSpec(shared=False), _ops)
+ops = add_weighted(CostSpec(shared=False, unit="op"), _ops)
 """Multiply-accumulates, and one more operation for each addition of a bias (as PLiNIO counts)."""
 
-ops_no_bias = add_weighted(CostSpec(shared=False), _ops_no_bias)
+ops_no_bias = add_weighted(CostSpec(shared=False, unit="op"), _ops_no_bias)
 """Multiply-accumulates alone."""
 
 ops_bit = add_weighted(CostSpec(shared=False), _ops_bit)
@@ -51,7 +51,7 @@ ops_bit = add_weighted(CostSpec(shared=False), _ops_bit)
 ops_bit_no_bias = ops_bit
 """The same under the name that says so: biases count nothing in it."""
 
-ops_all = add_weighted(CostSpec(shared=False), _ops_all)
+ops_all = add_weighted(CostSpec(shared=False, unit="op"), _ops_all)
 """`ops`, and what PLiNIO leaves out: requantization of every output, elementwise sums and products, pooling."""
 ops_all[Add] = _add
 ops_all[Mul] = lambda spec: 2 * _elements(spec)

@@ -28,17 +28,17 @@ def _params_bit_bias(layer: Layer, spec: Spec) -> Number:
     return layer.weights * weight_bits(spec) + layer.biases * BIAS_BITS
 
 
-params = add_weighted(CostSpec(shared=True), _params)
+params = add_weighted(CostSpec(shared=True, unit="param"), _params)
 """Weights and biases of convolutions and linear layers; normalization is folded and counts nothing."""
 
-params_no_bias = add_weighted(CostSpec(shared=True), _params_no_bias)
+params_no_bias = add_weighted(CostSpec(shared=True, unit="param"), _params_no_bias)
 """Weights alone."""
 
-params_bit = add_weighted(CostSpec(shared=True), _params_bit)
+params_bit = add_weighted(CostSpec(shared=True, unit="bit"), _params_bit)
 """Bits of the weights, without biases (as PLiNIO counts)."""
 
 params_bit_no_bias = params_bit
 """The same under the name that says so."""
 
-params_bit_bias = add_weighted(CostSpec(shared=True), _params_bit_bias)
+params_bit_bias = add_weighted(CostSpec(shared=True, unit="bit"), _params_bit_bias)
 """Bits of the weights, and 32 for each bias."""

@@ -130,13 +130,18 @@ class CostSpec:
         default_behavior: what a layer without a pattern costs: ``"zero"``, or ``"fail"``, which raises `UsageError`.
             Normalization, activations, dropout, padding, pooling modules, ``nn.Identity`` and everything that is no
             module never fail.
+        unit: what it counts in (``"bit"``, ``"byte"``, ``"cycle"``, ``"op"``, ``"param"``, ``"J"``), for limits such as
+            "64 kB".
     """
 
-    def __init__(self, shared: bool = True, default_behavior: Literal["zero", "fail"] = "zero") -> None:
+    def __init__(
+        self, shared: bool = True, default_behavior: Literal["zero", "fail"] = "zero", *, unit: str = ""
+    ) -> None:
         if default_behavior not in ("zero", "fail"):
             raise UsageError("default_behavior has two values", got=default_behavior, expected="'zero' or 'fail'")
         self.shared = shared
         self.default_behavior = default_behavior
+        self.unit = unit
         self._formulas: dict[Pattern, Formula] = {}
 
     def __setitem__(self, key: Key, formula: Formula) -> None:
@@ -195,10 +200,12 @@ class NetworkCost:
     Attributes:
         name: for messages.
         formula: from all uses and steps to one number.
+        unit: as for `CostSpec`.
     """
 
     name: str
     formula: Callable[[NetworkUse], Tensor | float]
+    unit: str = ""
 
 
 Cost: TypeAlias = "CostSpec | NetworkCost"
