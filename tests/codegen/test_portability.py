@@ -160,6 +160,11 @@ class _Audit(c_ast.NodeVisitor):
         self.generic_visit(node)
         self.depth -= 1
 
+    def visit_Struct(self, node: c_ast.Struct) -> None:  # noqa: N802
+        self.depth += 1  # nor are members
+        self.generic_visit(node)
+        self.depth -= 1
+
     def visit_FuncCall(self, node: c_ast.FuncCall) -> None:  # noqa: N802
         self.calls.add(node.name.name if isinstance(node.name, c_ast.ID) else "a pointer")
         self.generic_visit(node)
