@@ -20,15 +20,19 @@ class Searched(Protocol):
     @property
     def cost_specification(self) -> Any:
         """One cost, or a mapping from name to cost."""
+        ...
 
     def get_cost(self, name: str | None = None) -> Tensor:
         """The cost as the model stands, differentiable."""
+        ...
 
     def modules(self) -> Iterator[nn.Module]:
         """All modules."""
+        ...
 
     def nas_parameters(self) -> Iterator[nn.Parameter]:
         """Masks and selections."""
+        ...
 
 
 def read_cost(model: Searched, name: str | None) -> Tensor:

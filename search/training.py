@@ -52,6 +52,7 @@ class Trainable(Searched, Protocol):
 
     def net_parameters(self) -> Iterator[nn.Parameter]:
         """Weights."""
+        ...
 
     def train_net_only(self) -> None:
         """Freeze masks and selections."""

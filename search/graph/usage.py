@@ -102,6 +102,7 @@ class _Walk:
         self.inputs: list[tuple[str, int]] = []
         self.outputs: list[str] = []
         self.names: dict[fx.Node, str] = {}
+        self.times: dict[str, int] = {}
 
     def graph(
         self, traced: fx.GraphModule, prefix: str, segments: tuple[Segment, ...], given: Sequence[str] | None
@@ -132,13 +133,18 @@ class _Walk:
 
     def _call(self, traced: fx.GraphModule, node: fx.Node, prefix: str, segments: tuple[Segment, ...]) -> None:
         reads = tuple(self.names[source] for source in node.all_input_nodes if source in self.names)
-        name = f"{prefix}{node.name}"
+        name = self._tensor(f"{prefix}{node.name}")
         module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
         if module is not None and is_choice(module):
             self._choice(node, module, f"{prefix}{node.target}", name, segments, reads)
         else:
             self._plain(node, module, prefix, name, segments, reads)
         self.names[node] = name
+
+    def _tensor(self, name: str) -> str:
+        """A name of its own for what a call writes: alternatives that are called twice write twice."""
+        self.times[name] = self.times.get(name, 0) + 1
+        return name if self.times[name] == 1 else f"{name}:{self.times[name]}"
 
     def _choice(
         self,

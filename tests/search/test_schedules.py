@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from plinio_deploy.errors import UsageError
@@ -16,8 +18,7 @@ def test_progress_goes_from_the_first_to_the_last_epoch() -> None:
 
 
 @pytest.mark.parametrize("make", [schedules.linear, schedules.exponential, schedules.cosine])
-def test_schedules_go_from_start_to_end_and_stay(make: object) -> None:
-    assert callable(make)
+def test_schedules_go_from_start_to_end_and_stay(make: Callable[..., schedules.Schedule]) -> None:
     schedule = make(4.0, 0.25, 0.5)
     assert schedule(0) == pytest.approx(4)
     assert schedule(0.5) == pytest.approx(0.25)

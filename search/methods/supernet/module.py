@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from plinio_deploy.errors import UnsupportedModel, UsageError
-from plinio_deploy.search.methods.supernet import merge, mixing, selection
+from plinio_deploy.search.methods.supernet import linear, merge, mixing, selection
 
 PEEK = 0.25
 """How often a single-path step also looks at a second path, by default."""
@@ -192,12 +192,12 @@ class SuperNetModule(nn.Module):
 
     def _run_all(self, theta: Tensor, chosen: int | None, inputs: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
         """The mixture; where ``chosen`` is a branch, the others run without a graph of their own."""
-        groups, linear = self._merged() if len(inputs) == 1 and not named else ((), {})
+        groups, found = self._merged() if len(inputs) == 1 and not named else ((), {})
         base: Tensor | None = None
         outputs: list[Tensor] = []
         sources: list[int] = []
         for group in groups:
-            merged = merge.convolve(inputs[0], theta[list(group)], [linear[i] for i in group])
+            merged = merge.convolve(inputs[0], theta[list(group)], [found[i] for i in group])
             outputs.append(merged)
             sources.append(group[0])
             base = merged if base is None else base + merged
@@ -212,10 +212,10 @@ class SuperNetModule(nn.Module):
             return base
         return mixing.mix(theta[apart], outputs[len(groups) :], base)
 
-    def _merged(self) -> tuple[tuple[tuple[int, ...], ...], dict[int, merge.LinearBranch]]:
+    def _merged(self) -> tuple[tuple[tuple[int, ...], ...], dict[int, linear.LinearBranch]]:
         if not self.merge_linear:
             return (), {}
-        found = [merge.describe(branch) for branch in self.branches]
+        found = [linear.describe(branch) for branch in self.branches]
         groups = merge.plan(tuple(None if branch is None else branch.geometry for branch in found))
         return groups, {i: branch for i, branch in enumerate(found) if branch is not None}
 

@@ -3,36 +3,27 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from plinio_deploy.search.methods.supernet import merge
+from plinio_deploy.search.methods.pit import PIT
+from plinio_deploy.search.methods.supernet import SuperNetModule, linear, merge
+from tests.search.methods.supernet.norms import frozen_norm
 
 CONV: tuple[Any, ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-NORM: tuple[Any, ...] = (None, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def geometries(branches: list[nn.Module]) -> tuple[merge.Geometry | None, ...]:
-    found = [merge.describe(branch) for branch in branches]
+def geometries(branches: list[nn.Module]) -> tuple[linear.Geometry | None, ...]:
+    found = [linear.describe(branch) for branch in branches]
     return tuple(None if branch is None else branch.geometry for branch in found)
 
 
 def merged(branches: list[nn.Module], theta: Tensor, x: Tensor) -> Tensor:
-    found = [branch for each in branches if (branch := merge.describe(each)) is not None]
+    found = [branch for each in branches if (branch := linear.describe(each)) is not None]
     assert len(found) == len(branches)
     return merge.convolve(x, theta, found)
-
-
-def frozen_norm(axes: int, channels: int) -> nn.Module:
-    norm = NORM[axes](channels)
-    nn.init.normal_(norm.weight)
-    nn.init.normal_(norm.bias)
-    norm.running_mean.normal_()
-    norm.running_var.uniform_(0.5, 2)
-    return norm.eval()  # type: ignore[no-any-return]
 
 
 @st.composite
@@ -94,72 +85,6 @@ def test_linear_layers_and_an_identity_merge() -> None:
     torch.testing.assert_close(merged(branches, theta, x), expected)
 
 
-class Square(nn.Conv2d):
-    """A layer that only looks like a convolution."""
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
-        return super().forward(input).square()
-
-
-def hooked() -> nn.Module:
-    conv = nn.Conv2d(4, 4, 3, padding=1)
-    conv.register_forward_hook(lambda *seen: -seen[2])
-    return conv
-
-
-NOT_LINEAR = {
-    "activation": nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()),
-    "two windows: the border of the first is cut off": nn.Sequential(
-        nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
-    ),
-    "norm that still learns": nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)),
-    "reflected border": nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
-    "bias before a padded window": nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, padding=1)),
-    "norm before a padded window": nn.Sequential(frozen_norm(2, 4), nn.Conv2d(4, 4, 3, padding=1)),
-    "a class of its own": Square(4, 4, 3, padding=1),
-    "hook": hooked(),
-    "even window, padded unevenly": nn.Conv2d(4, 4, 2, padding="same"),
-    "strided before a window": nn.Sequential(nn.Conv2d(4, 4, 1, stride=2, bias=False), nn.Conv2d(4, 4, 3, padding=1)),
-    "norm on a Linear": nn.Sequential(nn.Linear(4, 4), frozen_norm(1, 4)),
-    "pooling": nn.AvgPool2d(3, 1, 1),
-}
-
-
-@pytest.mark.parametrize("reason", NOT_LINEAR)
-def test_what_is_not_exactly_one_convolution_is_left_alone(reason: str) -> None:
-    assert merge.describe(NOT_LINEAR[reason]) is None
-
-
-class Skip(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x
-
-
-class Pre(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.deep = nn.Sequential(nn.Conv2d(4, 4, 3, padding="same", groups=4, bias=False), nn.Identity())
-        self.wide = nn.Conv2d(4, 4, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.wide(self.deep(x))  # type: ignore[no-any-return]
-
-
-def test_traced_branches_are_read_from_their_graph() -> None:
-    skip, separable = fx.symbolic_trace(Skip()), fx.symbolic_trace(Pre())
-    assert merge.chain(skip) == []
-    theta, x = torch.tensor([0.25, 0.75]), torch.randn(2, 4, 5, 5)
-    torch.testing.assert_close(merged([skip, separable], theta, x), 0.25 * x + 0.75 * separable(x))
-
-
-def test_a_traced_branch_that_uses_a_tensor_twice_is_left_alone() -> None:
-    class Residual(Pre):
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x) + x
-
-    assert merge.chain(fx.symbolic_trace(Residual())) is None
-
-
 def test_plan_merges_what_saves_work() -> None:
     three, five, skip = nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 32, 5, padding=2), nn.Identity()
     assert merge.plan(geometries([three, five, skip])) == ((0, 1, 2),)
@@ -175,7 +100,7 @@ def test_plan_does_not_blow_a_separable_branch_up() -> None:
 def test_plan_keeps_depthwise_layers_grouped() -> None:
     one, two = nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.Conv2d(16, 16, 5, padding=2, groups=16)
     assert merge.plan(geometries([one, two, nn.Identity()])) == ((0, 1, 2),)
-    found = [branch for each in (one, two) if (branch := merge.describe(each)) is not None]
+    found = [branch for each in (one, two) if (branch := linear.describe(each)) is not None]
     assert merge.convolve(torch.randn(1, 16, 4, 4), torch.tensor([0.5, 0.5]), found).shape == (1, 16, 4, 4)
 
 
@@ -193,3 +118,21 @@ def test_plan_separates_strides_centres_and_channels() -> None:
 
 def test_plan_of_identities_alone_is_nothing() -> None:
     assert merge.plan(geometries([nn.Identity(), nn.Identity()])) == ()
+
+
+def test_layers_under_pit_merge_with_their_masked_weights() -> None:
+    torch.manual_seed(0)
+    choice = SuperNetModule([nn.Conv2d(4, 6, 3, padding=1), nn.Conv2d(4, 6, 5, padding=2), nn.Conv2d(4, 6, 1)])
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), choice, nn.ReLU(), nn.Conv2d(6, 2, 1))
+    nas = PIT(model, input_shape=(3, 8, 8))
+    with torch.no_grad():
+        for parameter in nas.nas_parameters():
+            if parameter.numel() > 3:
+                parameter[0] = 0
+    (inside,) = (module for module in nas.modules() if isinstance(module, SuperNetModule))
+    found = [linear.describe(branch) for branch in inside.branches]
+    assert merge.plan(tuple(None if branch is None else branch.geometry for branch in found)) == ((0, 1, 2),)
+    x = torch.randn(2, 3, 8, 8)
+    together = nas(x)
+    inside.merge_linear = False
+    torch.testing.assert_close(together, nas(x))
