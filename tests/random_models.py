@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from plinio_deploy.quantization import LayerConfig, QuantConfig, QuantNetwork, quantize
 
 BITS = (2, 4, 8)
+KINDS = ("conv", "conv", "conv", "separable", "residual", "branch", "max", "avg", "pad", "act")
+RANGES = (("running_mean", -0.5, 0.5), ("running_var", 0.2, 2), ("weight", -1, 2), ("bias", -1, 1))
+"""Of batch norms."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,9 @@ class RandomModel(nn.Module):
         self._rng = rng
         channels, size = shape[0], shape[1:]
         for _ in range(int(rng.integers(2, 6))):
-            kind = str(rng.choice(["conv", "conv", "conv", "separable", "residual", "branch", "max", "avg", "pad", "act"]))
+            kind = str(
+                rng.choice(["conv", "conv", "conv", "separable", "residual", "branch", "max", "avg", "pad", "act"])
+            )
             channels, size = getattr(self, f"_{kind}")(channels, size)
         self._head(channels, size)
 
@@ -57,7 +62,12 @@ class RandomModel(nn.Module):
     def _norm(self, channels: int) -> nn.Module:
         norm: nn.Module = (nn.BatchNorm1d if self.flat else nn.BatchNorm2d)(channels)
         with torch.no_grad():
-            for name, low, high in (("running_mean", -0.5, 0.5), ("running_var", 0.2, 2), ("weight", -1, 2), ("bias", -1, 1)):
+            for name, low, high in (
+                ("running_mean", -0.5, 0.5),
+                ("running_var", 0.2, 2),
+                ("weight", -1, 2),
+                ("bias", -1, 1),
+            ):
                 values = torch.from_numpy(self._rng.uniform(low, high, channels).astype(np.float32))
                 getattr(norm, name).copy_(values)
         return norm

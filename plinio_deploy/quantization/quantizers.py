@@ -83,6 +83,8 @@ class WeightQuantizer(nn.Module):
 
     def __init__(self, bits: Sequence[int], weight: Tensor, *, learned: bool = True) -> None:
         super().__init__()
+        for width in bits:
+            check_bits(width, "a weight quantizer")
         self.bits = tuple(bits)
         widths = torch.tensor(self.bits, dtype=torch.float32)
         self.register_buffer("low", -(2.0 ** (widths - 1)))

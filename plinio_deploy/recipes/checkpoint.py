@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -37,7 +38,8 @@ def write_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, A
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise OutputError(
             "a checkpoint cannot be written",
             where=str(path),

@@ -2,7 +2,7 @@
 """Handwritten digits: 1797 real images of 8 x 8 pixels and a network for the smallest microcontrollers.
 
 The images are the test part of the UCI data set "Optical Recognition of Handwritten Digits", which scikit-learn carries
-with it. The network has 5,928 weights and 115,248 multiply-accumulates; the two neighbouring activations that are
+with it. The network has 5,928 weights and 115,440 multiply-accumulates; the two neighbouring activations that are
 largest together take 2,304 bytes at 8 bits.
 """
 

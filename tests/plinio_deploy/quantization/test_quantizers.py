@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plinio_deploy.errors import UsageError
+from plinio_deploy.quantization.quantizers import (
+    ActivationQuantizer,
+    InputQuantizer,
+    WeightQuantizer,
+    choose_weight_step,
+    clamp_codes,
+    fake_quantize,
+)
+
+BITS = (2, 4, 8)
+
+
+def codes(quantizer: ActivationQuantizer | InputQuantizer, values: torch.Tensor) -> torch.Tensor:
+    return torch.round(quantizer(values) / quantizer.scale) + quantizer.zero_point
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("signed", [False, True])
+def test_every_code_of_an_activation_is_reachable(bits: int, signed: bool) -> None:
+    quantizer = ActivationQuantizer(bits, signed=signed)
+    quantizer.set_clip(1.7)
+    found = codes(quantizer, torch.linspace(-4, 4, 20001)).unique()
+    least = -(2 ** (bits - 1)) if signed else 0
+    assert found.tolist() == list(range(least, least + 2**bits))
+    assert quantizer.zero_point == 0
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_every_code_of_a_weight_is_reachable(bits: int) -> None:
+    weight = torch.linspace(-1, 1, 4001).unsqueeze(0)
+    quantizer = WeightQuantizer((bits,), weight)
+    found = quantizer.codes(torch.linspace(-5, 5, 20001).unsqueeze(0)).unique()
+    assert found.tolist() == list(range(-(2 ** (bits - 1)), 2 ** (bits - 1)))
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("limits", [(0.0, 1.0), (-1.0, 1.0), (-0.3, 1.1), (-2.0, -1.0), (3.0, 4.0), (0.0, 255.0)])
+def test_input_grid_covers_its_range_and_holds_zero(bits: int, limits: tuple[float, float]) -> None:
+    quantizer = InputQuantizer(bits, limits)
+    assert quantizer(torch.zeros(1)).item() == 0
+    step = float(quantizer.scale)
+    inside = torch.linspace(min(0.0, limits[0]), max(0.0, limits[1]), 1001)
+    assert (quantizer(inside) - inside).abs().max() <= step * 1.001
+    assert len(codes(quantizer, torch.linspace(limits[0] - 9, limits[1] + 9, 99991)).unique()) == 2**bits
+
+
+@pytest.mark.parametrize("limits", [(1.0, 1.0), (1.0, 0.0), (0.0, math.inf), (math.nan, 1.0)])
+def test_bad_input_ranges_are_refused(limits: tuple[float, float]) -> None:
+    with pytest.raises(UsageError, match="input range"):
+        InputQuantizer(8, limits)
+
+
+def test_rounding_is_half_to_even() -> None:
+    x = torch.tensor([0.5, 1.5, 2.5, -0.5, -1.5])
+    result = fake_quantize(x, torch.tensor(1.0), 0, torch.tensor(-8.0), torch.tensor(7.0))
+    assert result.tolist() == [0, 2, 2, 0, -2]
+
+
+def test_gradients_are_those_of_learned_steps() -> None:
+    x = torch.tensor([-9.0, -1.2, 0.3, 2.0, 30.0], requires_grad=True)
+    scale = torch.tensor(1.0, requires_grad=True)
+    result = fake_quantize(x, scale, 0, torch.tensor(-4.0), torch.tensor(3.0))
+    result.sum().backward()
+    assert x.grad is not None
+    assert scale.grad is not None
+    assert x.grad.tolist() == [0, 1, 1, 1, 0]
+    slopes = -4 + (-1 + 1.2) + (0 - 0.3) + 0 + 3
+    assert float(scale.grad) == pytest.approx(slopes / math.sqrt(5 * 8), rel=1e-5)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(BITS))
+def test_step_gradient_is_that_of_the_error_when_nothing_changes_cell(seed: int, bits: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(40, generator=generator, dtype=torch.float64) * 4 - 2
+    high = torch.tensor(2.0 ** (bits - 1) - 1, dtype=torch.float64)
+    scale = torch.tensor(0.37, dtype=torch.float64, requires_grad=True)
+    fake_quantize(x, scale, 0, -high - 1, high).sum().backward()
+    # With x / s held fixed the derivative of s * code is the code; the straight-through part subtracts x / s inside.
+    ratio = x / 0.37
+    inside = (torch.round(ratio) >= -high - 1) & (torch.round(ratio) <= high)
+    held = torch.clamp(torch.round(ratio), float(-high - 1), float(high))
+    expected = torch.where(inside, held - ratio, held).sum() / math.sqrt(40 * 8)
+    assert scale.grad is not None
+    assert float(scale.grad) == pytest.approx(float(expected), rel=1e-9, abs=1e-12)
+
+
+def test_clip_learns_towards_the_data() -> None:
+    quantizer = ActivationQuantizer(4, signed=False)
+    quantizer.set_clip(8.0)
+    x = torch.rand(4096, generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.Adam(quantizer.parameters(), lr=0.05)
+    for _ in range(150):
+        optimizer.zero_grad()
+        (quantizer(x) - x).square().sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert 0.9 < float(quantizer.clip.detach()) < 1.2
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_weight_steps_beat_the_naive_ones(bits: int) -> None:
+    weight = torch.randn(16, 200, generator=torch.Generator().manual_seed(1))
+    quantizer = WeightQuantizer((bits,) * 16, weight)
+    naive = weight.abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)
+    rough = torch.clamp(torch.round(weight / naive), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1) * naive
+    assert (quantizer(weight) - weight).square().sum() <= (rough - weight).square().sum()
+
+
+def test_channels_of_different_widths_live_side_by_side() -> None:
+    weight = torch.randn(3, 50, generator=torch.Generator().manual_seed(2))
+    quantizer = WeightQuantizer(BITS, weight)
+    found = quantizer.codes(weight)
+    for channel, bits in enumerate(BITS):
+        assert -(2 ** (bits - 1)) <= int(found[channel].min()) < int(found[channel].max()) <= 2 ** (bits - 1) - 1
+    error = (quantizer(weight) - weight).square().sum(1)
+    assert error[0] > error[1] > error[2]
+
+
+def test_empty_channels_get_the_step_of_the_others() -> None:
+    weight = torch.zeros(3, 4)
+    assert choose_weight_step(weight, torch.full((3,), -8.0), torch.full((3,), 7.0)).tolist() == [1, 1, 1]
+    weight[0] = 0.5
+    step = choose_weight_step(weight, torch.full((3,), -8.0), torch.full((3,), 7.0))
+    assert step[1] == step[2] == step[0]
+
+
+def test_steps_can_be_raised_but_not_lowered() -> None:
+    quantizer = WeightQuantizer((8, 8), torch.tensor([[1.0, -1.0], [2.0, -2.0]]))
+    before = quantizer.scale.detach().clone()
+    quantizer.raise_steps(torch.tensor([1.0, 0.0]))
+    assert float(quantizer.scale[0].detach()) == pytest.approx(1.0)
+    assert quantizer.scale[1] == before[1]
+
+
+def test_clamps_in_codes() -> None:
+    quantizer = ActivationQuantizer(8, signed=True)
+    quantizer.set_clip(12.8)  # step 0.1
+    assert clamp_codes(quantizer, -math.inf, math.inf) == (-128, 127)
+    assert clamp_codes(quantizer, 0.0, 6.0) == (0, 60)
+    assert clamp_codes(quantizer, -0.7, 1e9) == (-7, 127)
+    assert clamp_codes(InputQuantizer(8, (-1.0, 1.0)), 0.0, math.inf) == (
+        InputQuantizer(8, (-1.0, 1.0)).zero_point,
+        127,
+    )
+
+
+def test_saturated_values_are_on_the_grid() -> None:
+    quantizer = ActivationQuantizer(4, signed=True)
+    quantizer.set_clip(1.0)
+    result = quantizer(torch.linspace(-2, 2, 101), 0.0, 0.6)
+    assert result.min() == 0
+    assert float(result.detach().max()) == pytest.approx(5 * 0.125)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 3, 16])
+def test_unknown_widths_are_refused(bits: int) -> None:
+    with pytest.raises(UsageError, match="bit width"):
+        ActivationQuantizer(bits, signed=False)
+    with pytest.raises(UsageError, match="bit width"):
+        InputQuantizer(bits, (0.0, 1.0))
+    with pytest.raises(UsageError, match="bit width"):
+        WeightQuantizer((8, bits), torch.ones(2, 3))
