@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 
 from plinio_deploy.errors import UsageError
-from plinio_deploy.search import cost as costs
 from plinio_deploy.search.cost.spec import Cost
 
 PREFIXES = {"": 1.0, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9}
@@ -22,25 +21,8 @@ UNITS |= {"J": ("joule", 1.0), "s": ("second", 1.0), "": ("", 1.0)}
 
 
 def unit_of(cost: Cost) -> str | None:
-    """The unit a cost counts in: its attribute ``unit`` where it has one, known for the costs that come with us."""
-    named = getattr(cost, "unit", None)
-    if isinstance(named, str) and named:
-        return named
-    for unit, group in _known().items():
-        if any(cost is known for known in group):
-            return unit
-    return None
-
-
-def _known() -> dict[str, tuple[Cost, ...]]:
-    return {
-        "param": (costs.params, costs.params_no_bias),
-        "op": (costs.ops, costs.ops_no_bias, costs.ops_all),
-        "bit": (costs.params_bit, costs.params_bit_no_bias, costs.params_bit_bias),
-        "byte": (costs.flash, costs.peak_ram),
-        "cycle": (costs.mpic_latency, costs.gap8_latency, costs.diana_latency, costs.ne16_latency),
-        "J": (costs.mpic_energy,),
-    }
+    """The unit a cost counts in, ``None`` if it does not say."""
+    return getattr(cost, "unit", "") or None
 
 
 def parse(amount: float | str, initial: float, unit: str | None) -> float:

@@ -14,7 +14,7 @@ from torch import nn
 
 from plinio_deploy.errors import UsageError
 from plinio_deploy.search.cost.evaluate import Number
-from plinio_deploy.search.cost.layer import Layer, conv, input_bits, linear, one_of, weight_bits
+from plinio_deploy.search.cost.layer import Layer, conv, input_bits, linear, one_of, seen_as, weight_bits
 from plinio_deploy.search.cost.rounding import ceil_div, present, value
 from plinio_deploy.search.cost.spec import CostSpec, Spec
 
@@ -82,5 +82,5 @@ def _linear(spec: Spec) -> Number:
 
 diana_latency = CostSpec(shared=False, unit="cycle")
 """Cycles of 2-D convolutions and linear layers."""
-diana_latency[nn.Conv2d] = lambda spec: _cycles(conv(spec), spec)
+diana_latency[nn.Conv2d] = seen_as(conv, _cycles)
 diana_latency[nn.Linear] = _linear

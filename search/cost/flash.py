@@ -8,6 +8,8 @@ bits is stored nowhere. Code is not in it: it hardly depends on what is searched
 
 from __future__ import annotations
 
+from functools import partial
+
 from plinio_deploy.search.cost.evaluate import NetworkUse, Number, as_tensor, evaluate
 from plinio_deploy.search.cost.layer import Layer, add_weighted, weight_bits
 from plinio_deploy.search.cost.rounding import ceil_div, value
@@ -35,8 +37,8 @@ def flash_with(code_bytes: float) -> NetworkCost:
     Args:
         code_bytes: bytes of everything that is no weight, from the size report of an earlier build.
     """
+    return NetworkCost("flash_with", partial(_with_code, code_bytes), unit="byte")
 
-    def formula(use: NetworkUse) -> Number:
-        return evaluate(flash, use) + as_tensor(code_bytes)
 
-    return NetworkCost("flash_with", formula, unit="byte")
+def _with_code(code_bytes: float, use: NetworkUse) -> Number:
+    return evaluate(flash, use) + as_tensor(code_bytes)

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 
 from torch import nn
 
@@ -21,6 +22,7 @@ from plinio_deploy.search.cost.layer import (
     one_of,
     output_positions,
     product,
+    seen_as,
     weight_bits,
 )
 from plinio_deploy.search.cost.spec import Add, Copy, CostSpec, Mul, Pool, Requantize, Spec
@@ -68,12 +70,12 @@ def from_table(table: Lut, scale: float = 1.0, unit: str = "") -> CostSpec:
     """The cost that a table stands for, times ``scale``, in a unit (see `CostSpec`)."""
     cost = CostSpec(shared=False, unit=unit)
     for kind in CONVOLUTIONS:
-        cost[kind] = lambda spec: scale * _weighted(table, _conv_name(conv(spec)), conv(spec), spec)
+        cost[kind] = seen_as(conv, partial(_searched, table, None, scale))
     for transposed in TRANSPOSED:
-        cost[transposed] = lambda spec: scale * _weighted(table, "conv_transpose", conv_transpose(spec), spec)
-    cost[nn.Linear] = lambda spec: scale * _weighted(table, "linear", linear(spec), spec)
+        cost[transposed] = seen_as(conv_transpose, partial(_searched, table, "conv_transpose", scale))
+    cost[nn.Linear] = seen_as(linear, partial(_searched, table, "linear", scale))
     for op, name in _OPS.items():
-        cost[op] = _plain(table, name, scale)
+        cost[op] = partial(_plain, table, name, scale)
     return cost
 
 
@@ -81,6 +83,10 @@ def _conv_name(layer: Layer) -> OpName:
     if layer.depthwise:
         return "depthwise"
     return "pointwise" if all(float(size) == 1 for size in layer.kernel) and layer.groups == 1 else "conv"
+
+
+def _searched(table: Lut, op: OpName | None, scale: float, layer: Layer, spec: Spec) -> Number:
+    return scale * _weighted(table, op or _conv_name(layer), layer, spec)
 
 
 def _weighted(table: Lut, op: OpName, layer: Layer, spec: Spec) -> Number:
@@ -100,24 +106,21 @@ def _weighted(table: Lut, op: OpName, layer: Layer, spec: Spec) -> Number:
     return _form(term.coefficients, features)
 
 
-def _plain(table: Lut, op: OpName, scale: float) -> Callable[[Spec], Number]:
-    def formula(spec: Spec) -> Number:
-        elements: Number = spec["elements"]
-        operands = int(spec.get("inputs", 1))
-        shape = spec["output_shape"]
-        macs = elements * product(spec["kernel_size"]) if op == "pool" else elements * operands
-        features: dict[FeatureName, Number] = {
-            "layer": 1.0,
-            "positions": float(math.prod(int(size) for size in shape[2:])),
-            "outputs": elements,
-            "inputs": macs if op == "pool" else elements * operands,
-            "columns": 0.0,
-            "macs": macs,
-        }
-        term = table.term(op, None, one_of("activation width", input_bits(spec), (2, 4, 8)))
-        return scale * _form(term.coefficients, features)
-
-    return formula
+def _plain(table: Lut, op: OpName, scale: float, spec: Spec) -> Number:
+    elements: Number = spec["elements"]
+    operands = int(spec.get("inputs", 1))
+    shape = spec["output_shape"]
+    macs = elements * product(spec["kernel_size"]) if op == "pool" else elements * operands
+    features: dict[FeatureName, Number] = {
+        "layer": 1.0,
+        "positions": float(math.prod(int(size) for size in shape[2:])),
+        "outputs": elements,
+        "inputs": macs if op == "pool" else elements * operands,
+        "columns": 0.0,
+        "macs": macs,
+    }
+    term = table.term(op, None, one_of("activation width", input_bits(spec), (2, 4, 8)))
+    return scale * _form(term.coefficients, features)
 
 
 def _form(coefficients: Mapping[FeatureName, float], features: Mapping[FeatureName, Number]) -> Number:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -160,11 +161,20 @@ def one_of(name: str, bits: Number, allowed: tuple[int, ...]) -> int:
 def add_weighted(cost: CostSpec, formula: Callable[[Layer, Spec], Any]) -> CostSpec:
     """One formula for every kind of layer that has weights: all convolutions, transposed ones, and Linear."""
     for kind in CONVOLUTIONS:
-        cost[kind] = lambda spec: formula(conv(spec), spec)
+        cost[kind] = seen_as(conv, formula)
     for transposed in TRANSPOSED:
-        cost[transposed] = lambda spec: formula(conv_transpose(spec), spec)
-    cost[nn.Linear] = lambda spec: formula(linear(spec), spec)
+        cost[transposed] = seen_as(conv_transpose, formula)
+    cost[nn.Linear] = seen_as(linear, formula)
     return cost
+
+
+def seen_as(view: Callable[[Spec], Layer], formula: Callable[[Layer, Spec], Any]) -> Callable[[Spec], Any]:
+    """A formula of a layer's numbers as one of its spec; unlike a lambda it can be pickled, and with it the search."""
+    return partial(_through, view, formula)
+
+
+def _through(view: Callable[[Spec], Layer], formula: Callable[[Layer, Spec], Any], spec: Spec) -> Any:
+    return formula(view(spec), spec)
 
 
 def _tuple(kernel: Any) -> tuple[Number, ...]:

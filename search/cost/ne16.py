@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from plinio_deploy.search.cost.evaluate import Number
-from plinio_deploy.search.cost.layer import Layer, conv, input_bits, linear, one_of, weight_bits
+from plinio_deploy.search.cost.layer import Layer, conv, input_bits, linear, one_of, seen_as, weight_bits
 from plinio_deploy.search.cost.rounding import ceil_div, floor_div, value
 from plinio_deploy.search.cost.spec import Conv2dDW, CostSpec, Spec
 
@@ -92,6 +92,6 @@ def _linear(spec: Spec) -> Number:
 
 ne16_latency = CostSpec(shared=False, unit="cycle")
 """Cycles of 2-D convolutions and linear layers."""
-ne16_latency[nn.Conv2d] = lambda spec: _dense(conv(spec), spec)
+ne16_latency[nn.Conv2d] = seen_as(conv, _dense)
 ne16_latency[Conv2dDW] = _depthwise
 ne16_latency[nn.Linear] = _linear

@@ -39,6 +39,10 @@ def _add(spec: Spec) -> Number:
     return _elements(spec) * (2 * int(spec.get("inputs", 2)) - 1)
 
 
+def _mul(spec: Spec) -> Number:
+    return 2 * _elements(spec)
+
+
 ops = add_weighted(CostSpec(shared=False, unit="op"), _ops)
 """Multiply-accumulates, and one more operation for each addition of a bias (as PLiNIO counts)."""
 
@@ -54,6 +58,6 @@ ops_bit_no_bias = ops_bit
 ops_all = add_weighted(CostSpec(shared=False, unit="op"), _ops_all)
 """`ops`, and what PLiNIO leaves out: requantization of every output, elementwise sums and products, pooling."""
 ops_all[Add] = _add
-ops_all[Mul] = lambda spec: 2 * _elements(spec)
+ops_all[Mul] = _mul
 ops_all[Pool] = _pool
 ops_all[Requantize] = _elements

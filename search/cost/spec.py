@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from torch import Tensor, nn
@@ -92,7 +93,11 @@ def is_depthwise(spec: Spec) -> bool:
 
 def kernel_is(*size: int) -> Constraint:
     """The kernel has exactly this size."""
-    return lambda spec: tuple(spec["kernel_size"]) == size
+    return partial(_kernel_is, size)
+
+
+def _kernel_is(size: tuple[int, ...], spec: Spec) -> bool:
+    return tuple(spec["kernel_size"]) == size
 
 
 Conv1dGeneric = Pattern("Conv1dGeneric", nn.Conv1d)

@@ -60,7 +60,5 @@ def test_the_units_of_our_costs_are_known() -> None:
 
 
 def test_a_cost_of_ones_own_may_say_its_unit() -> None:
-    mine = CostSpec()
-    assert unit_of(mine) is None
-    setattr(mine, "unit", "byte")  # noqa: B010  # not an attribute of the class
-    assert unit_of(mine) == "byte"
+    assert unit_of(CostSpec()) is None
+    assert unit_of(CostSpec(unit="byte")) == "byte"
