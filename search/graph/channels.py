@@ -86,6 +86,7 @@ class Channels:
         self.notes: list[str] = []
         self.graphs: list[tuple[str, fx.GraphModule]] = []
         self.indices: dict[fx.Node, Tensor] = {}  # integer constants: positions, not numbers with channels
+        self._used: set[int] = set()  # parameters that the graph reads on their own
         outputs = self.run(traced, "", None)
         for features in flatten(outputs):
             self.freeze(features)
@@ -124,6 +125,7 @@ class Channels:
         if isinstance(value, Tensor) and not value.is_floating_point():
             self.indices[node] = value.cpu()
             return None
+        self._used.add(id(value))
         shape = self.shapes[node]
         axes = [axis for axis, size in enumerate(shape) if size > 1] if isinstance(shape, torch.Size) else []
         return Features(axes[0], self.ids.fresh(shape[axes[0]])) if len(axes) == 1 else None
@@ -197,6 +199,14 @@ class Channels:
 
     def _settle(self) -> None:
         """Freeze identifiers that no layer makes, and replace all by their representatives."""
+        for layer in self.layers.values():  # a layer's weight that is also read by itself keeps its size
+            if self._used.intersection(map(id, layer.module.parameters(recurse=False))):
+                self.ids.freeze(layer.outs)
+                if layer.ins is not None:
+                    self.ids.freeze(layer.ins)
+        for carrier in self.carriers.values():
+            if carrier.ids is not None and self._used.intersection(map(id, carrier.module.parameters(recurse=False))):
+                self.ids.freeze(carrier.ids)
         made = {int(item) for layer in self.layers.values() for item in self.ids.find(layer.outs)}
         for node, features in self.features.items():
             if node.op == "get_attr" and features is not None:

@@ -194,7 +194,8 @@ class Rewriter:
         """The operation as it must be spelled for the living channels."""
         source = node.all_input_nodes[0]
         have = living[source]
-        if len(self.channels.tensors(node)) == 1 and isinstance(have, Tensor):
+        tensors = [item for item in self.channels.tensors(node) if item not in self.channels.indices]
+        if tensors == [source] and isinstance(have, Tensor):
             if isinstance(want, Tensor):
                 return (
                     self._reshaped(node, want, have)

@@ -32,7 +32,9 @@ def is_choice(module: nn.Module) -> bool:
 
 
 def is_torch_layer(module: nn.Module) -> bool:
-    """Is the module a layer of ``torch.nn``, or a sub-class of one that computes the same?"""
+    """Is the module a layer of ``torch.nn``, or a sub-class of one that computes the same or says that it stands for it?"""
+    if getattr(type(module), "stands_for_base", False):
+        return True
     if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict | fx.GraphModule):
         return False
     for base in type(module).__mro__:
@@ -87,6 +89,11 @@ class _Proxy(fx.Proxy):
     """A proxy that answers questions about shapes from the example that runs alongside."""
 
     tracer: _Tracer  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __getattr__(self, k: str) -> Any:
+        if k in _SHAPE_ATTRIBUTES:  # at once, so that what comes out answers questions too
+            return self.tracer.create_proxy("call_function", getattr, (self, k), {})
+        return super().__getattr__(k)
 
     def __len__(self) -> int:  # type: ignore[override]
         return len(self.tracer.static(self, "len()"))
@@ -155,8 +162,8 @@ class _Tracer(fx.Tracer):
         assert self._model is not None
         self._evaluating = True
         try:
-            args = fx.map_arg(node.args, self.values.__getitem__)
-            kwargs = fx.map_arg(node.kwargs, self.values.__getitem__)
+            args = fx.map_arg(node.args, self._value)
+            kwargs = fx.map_arg(node.kwargs, self._value)
             if node.op == "placeholder":
                 value = self.inputs.pop(0) if self.inputs else (node.args[0] if node.args else None)
             elif node.op == "call_module":
@@ -179,6 +186,12 @@ class _Tracer(fx.Tracer):
         self.values[node] = value
         if _is_static(node, value, self.fixed):
             self.fixed.add(node)
+
+    def _value(self, node: fx.Node) -> Any:
+        if node not in self.values and node.op == "get_attr":  # buffers get their nodes when they are first an argument
+            assert self._model is not None
+            self.values[node] = evaluate(self._model, node, (), {})
+        return self.values[node]
 
     def static(self, proxy: fx.Proxy, use: str) -> Any:
         """The value of a proxy that follows from shapes alone; refuses one that depends on the data."""
@@ -274,6 +287,9 @@ def trace(model: nn.Module, inputs: Sequence[Any], leaves: Sequence[Leaf] = ()) 
         for module, flag in flags.items():
             module.training = flag
     _free_dropout(model, graph)
+    for node in graph.nodes:
+        node.type = None  # where annotations are kept as text, a graph with them could not be pickled
+    graph._tracer_cls = None  # noqa: SLF001 - else unpickling would call our tracer, which needs an example
     traced = fx.GraphModule(model, graph, type(model).__name__)
     traced.training = flags[model]
     for path, module in traced.named_modules():

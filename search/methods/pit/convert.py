@@ -20,6 +20,7 @@ from plinio_deploy.search.methods.pit.masks import (
     ring_mask,
     timestep_mask,
 )
+from plinio_deploy.search.methods.pit.norms import convert_norm
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,13 @@ def convert(channels: Channels, book: MaskBook, options: Options) -> dict[str, P
             if not excluded:
                 _add_tap_masks(module, options)
             found[path] = module
+    changed: list[nn.Module] = list(found.values())
+    for carrier in channels.carriers.values():
+        if carrier.ids is not None:
+            convert_norm(carrier.module, book.view(carrier.ids), carrier.axis)
+            changed.append(carrier.module)
+    for module in changed:  # their new parts are in the mode that the user left them in
+        module.train(module.training)
     return found
 
 

@@ -16,6 +16,7 @@ from plinio_deploy.search.graph.rewrite import Rewriter
 from plinio_deploy.search.graph.trace import is_choice
 from plinio_deploy.search.methods.pit.convert import MaskBook
 from plinio_deploy.search.methods.pit.layers import PITLayer, base_kind
+from plinio_deploy.search.methods.pit.norms import plain_norm
 
 PADS = {1: nn.ConstantPad1d, 2: nn.ConstantPad2d, 3: nn.ConstantPad3d}
 
@@ -84,7 +85,11 @@ def plain_layer(layer: PITLayer) -> nn.Module:
     kind = base_kind(layer)
     plain = copy.copy(layer)
     plain.__class__ = kind  # type: ignore[assignment]
-    plain.__dict__ = {key: value for key, value in layer.__dict__.items() if key not in {"kind", "_modules"}}
+    plain.__dict__ = {
+        key: copy.copy(value) if isinstance(value, dict | set) else value
+        for key, value in layer.__dict__.items()
+        if key not in {"kind", "_modules"}
+    }
     plain._modules = {}
     plain._parameters = dict(layer._parameters)
     result: Any = plain
@@ -156,7 +161,7 @@ def outer_padding(layer: Any) -> list[int] | None:
 
 def sliced_carrier(module: nn.Module, alive: IdArray, count: int, axis: int) -> nn.Module:
     """A norm or PReLU without its dead channels."""
-    result: Any = copy.deepcopy(module)
+    result: Any = plain_norm(copy.deepcopy(module))
     for name in ("weight", "bias"):
         value = result._parameters.get(name)
         if value is not None:

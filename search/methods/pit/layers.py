@@ -29,6 +29,7 @@ class PITLayer(nn.Module):
         kernel_masker: one ring mask per distinct kernel axis of a 2-D or 3-D convolution; ``None`` elsewhere.
     """
 
+    stands_for_base: ClassVar[bool] = True
     transposed: ClassVar[bool] = False
     weight: nn.Parameter
     bias: nn.Parameter | None
