@@ -154,8 +154,7 @@ def _linear(node: Node, sources: list[Place], graph: Graph) -> Place:
         return Place(np.arange(node.shape[0], dtype=np.int64), node.shape, (shape,))
     if len(shape) > 3 or not np.array_equal(sources[0].order, np.arange(math.prod(shape))):
         raise _moved(node, shape)
-    channels = shape[-1]
-    height, width = (shape[0], shape[1]) if len(shape) == 3 else (1, shape[0])
+    height, width, channels = (1, *shape)[-3:]
     order = np.arange(math.prod(node.shape), dtype=np.int64)
     return Place(order, (height, width, node.shape[-1]), ((height, width, channels),))
 

@@ -2,8 +2,8 @@
 """What the integer network's constants round to, seen from the float side.
 
 The chip adds one integer to each sum before it multiplies: the bias and the rounding half together, rounded once. If
-the fake-quantized network added the unrounded bias instead, codes would differ by one wherever a sum falls between the
-two thresholds (up to ``scale / 4`` of all outputs). So the float side adds the very number that the integer stands for.
+the fake-quantized network added the unrounded bias instead, codes would differ by one wherever a sum falls between
+the two thresholds (up to ``scale / 4`` of all outputs). So the float side adds the number that the integer stands for.
 
 One sum lies exactly on a threshold whatever the scale: the one that is 0 with everything added. The chip rounds it up; a
 nudge, no larger than what float32 gets wrong anyway, makes the float side do so too.
@@ -42,6 +42,8 @@ def representable_bias(bias: Tensor, unit: Tensor, scale: Tensor) -> Tensor:
         scale64 = scale.double()
         step = torch.exp2(-preferred_shift(scale64.max()))
         multiplier = torch.clamp(torch.round(scale64 * step * 2.0**32), min=1.0)
-        half = 2.0**31 / multiplier * step  # half a code as the chip has it: 0.5 / scale but for the multiplier's rounding
+        half = (
+            2.0**31 / multiplier * step
+        )  # half a code as the chip has it: 0.5 / scale but for the multiplier's rounding
         codes = bias.double() / unit.double() + half
         return ((torch.round(codes / step) * step - half + NUDGE / scale64) * unit.double()).to(bias)

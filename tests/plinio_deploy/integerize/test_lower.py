@@ -18,7 +18,7 @@ from plinio_deploy.quantization import LayerConfig, QuantConfig, QuantNetwork, q
 from tests.plinio_deploy.quantization.test_capture import Lambda
 from tests.random_models import quantized, random_case
 
-SEEDS = range(40)
+SEEDS = range(30)
 
 
 def lowered(function: Any, shape: tuple[int, ...], config: QuantConfig | None = None, **layers: nn.Module) -> Network:
@@ -167,7 +167,7 @@ def test_a_model_that_returns_its_input_is_refused() -> None:
 
 
 def test_outputs_that_reshape_apart_are_two() -> None:
-    def forward(self: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self: Any, x: Tensor) -> Any:
         y = self.a(x)
         return y, y.flatten(1)
 

@@ -72,7 +72,7 @@ def test_source_lines_point_into_the_users_file() -> None:
 def test_the_model_is_not_touched() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(inplace=True))
     model.train()
-    model[1].eval()
+    next(module for module in model if isinstance(module, nn.BatchNorm2d)).eval()
     before = copy.deepcopy(model.state_dict())
     quantize(model, torch.rand(2, 1, 8, 8)).calibrate([torch.rand(4, 1, 8, 8)])
     assert [module.training for module in model] == [True, False, True]
@@ -92,14 +92,15 @@ def test_a_module_called_twice_keeps_one_set_of_parameters() -> None:
 
 def test_weights_that_are_computed_are_evaluated() -> None:
     layer = nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))
+    weight: Any = layer.weight
     graph = capture(layer, torch.zeros(1, 3))
     operator = graph.nodes[-1].operator
     assert isinstance(operator, Linear)
-    torch.testing.assert_close(graph.parameters[operator.parameters].weight, layer.weight.detach())
+    torch.testing.assert_close(graph.parameters[operator.parameters].weight, weight.detach())
 
 
 def test_in_place_operators_change_every_name_of_the_tensor() -> None:
-    def forward(self: Any, x: Tensor) -> Tensor:
+    def forward(self: Any, x: Tensor) -> Any:
         y = self.conv(x)
         before = y.clone()
         self.relu(y)  # y itself changes, the clone does not
@@ -110,7 +111,7 @@ def test_in_place_operators_change_every_name_of_the_tensor() -> None:
 
 
 def test_in_place_add_is_seen_by_readers_of_the_first_operand() -> None:
-    def forward(self: Any, x: Tensor) -> Tensor:
+    def forward(self: Any, x: Tensor) -> Any:
         y = self.conv(x)
         z = y
         z += self.other(x)
@@ -121,7 +122,7 @@ def test_in_place_add_is_seen_by_readers_of_the_first_operand() -> None:
 
 
 def test_in_place_on_a_tensor_with_a_live_view_is_refused() -> None:
-    def forward(self: Any, x: Tensor) -> Tensor:
+    def forward(self: Any, x: Tensor) -> Any:
         y = self.conv(x)
         view = y.flatten(1)
         y.relu_()
@@ -133,7 +134,7 @@ def test_in_place_on_a_tensor_with_a_live_view_is_refused() -> None:
 
 
 def test_dropout_identity_and_copies_leave_no_trace() -> None:
-    def forward(self: Any, x: Tensor) -> Tensor:
+    def forward(self: Any, x: Tensor) -> Any:
         return self.dropout(self.identity(x)).contiguous().clone().to(torch.float32) + x
 
     model = Lambda(forward, dropout=nn.Dropout(), identity=nn.Identity())
@@ -190,7 +191,7 @@ def test_a_view_that_keeps_the_batch_is_a_reshape() -> None:
 
 
 def test_control_flow_on_values_is_refused_with_its_reason() -> None:
-    def forward(self: Any, x: Tensor) -> Tensor:
+    def forward(self: Any, x: Tensor) -> Any:
         return x if bool(x.sum() > 0) else -x
 
     with pytest.raises(UnsupportedModel, match=r"torch\.export") as caught:

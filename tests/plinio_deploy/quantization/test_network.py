@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -80,13 +81,13 @@ def test_it_must_be_calibrated_first() -> None:
 
 
 def test_calibration_takes_batches_until_told_to_stop() -> None:
-    def endless() -> object:
+    def endless() -> Iterator[Tensor]:
         while True:
             yield torch.rand(2, 3)
 
     qnet = quantize(nn.Linear(3, 2), torch.zeros(1, 3))
     qnet.train()
-    qnet.calibrate(endless(), max_batches=2)  # type: ignore[arg-type]
+    qnet.calibrate(endless(), max_batches=2)
     assert qnet.training
     assert qnet.mode == "quantized"
 
@@ -147,9 +148,8 @@ def test_training_lowers_the_loss() -> None:
         (PostProcess(0, "argmax", 1, True), lambda x: x.argmax(1, keepdim=True)),
     ],
 )
-def test_postprocessing(post: PostProcess, expected: object) -> None:
+def test_postprocessing(post: PostProcess, expected: Callable[[Tensor], Tensor]) -> None:
     x = torch.randn(3, 4)
-    assert callable(expected)
     assert torch.equal(apply_postprocess(post, x), expected(x))
 
 
