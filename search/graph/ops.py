@@ -19,29 +19,18 @@ from plinio_deploy.search.graph.ids import Features, spread
 from plinio_deploy.search.graph.shapes import Plain, plain
 
 ELEMENTWISE = frozenset(
-    "add sub rsub mul multiply div divide truediv floordiv floor_divide true_divide subtract pow maximum minimum where lerp addcmul"
-    " addcdiv fmod remainder mod atan2 eq ne lt le gt ge logical_and logical_or logical_xor logical_not bitwise_and"
-    " bitwise_or and or xor invert masked_fill relu relu6 leaky_relu rrelu elu celu selu gelu silu mish hardswish hardsigmoid"
-    " hardtanh sigmoid tanh softplus softsign softshrink hardshrink tanhshrink logsigmoid threshold prelu dropout"
-    " dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout abs neg negative exp exp2 expm1 log log1p log2"
-    " log10 sqrt rsqrt square reciprocal sin cos tan asin acos atan sinh cosh erf erfc sign sgn round floor ceil trunc frac"
-    " clamp clip clamp_min clamp_max nan_to_num detach clone contiguous to float half double bfloat16 int long bool type_as"
-    " type cpu cuda isnan isinf isfinite zeros_like ones_like full_like rand_like randn_like empty_like copy fill zero sigmoid"
-    " fake_quantize_per_tensor_affine requires_grad heaviside expit pos positive".split()
+    ["add", "sub", "rsub", "mul", "multiply", "div", "divide", "truediv", "floordiv", "floor_divide", "true_divide", "subtract", "pow", "maximum", "minimum", "where", "lerp", "addcmul", "addcdiv", "fmod", "remainder", "mod", "atan2", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "logical_not", "bitwise_and", "bitwise_or", "and", "or", "xor", "invert", "masked_fill", "relu", "relu6", "leaky_relu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish", "hardsigmoid", "hardtanh", "sigmoid", "tanh", "softplus", "softsign", "softshrink", "hardshrink", "tanhshrink", "logsigmoid", "threshold", "prelu", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout", "abs", "neg", "negative", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt", "rsqrt", "square", "reciprocal", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "erf", "erfc", "sign", "sgn", "round", "floor", "ceil", "trunc", "frac", "clamp", "clip", "clamp_min", "clamp_max", "nan_to_num", "detach", "clone", "contiguous", "to", "float", "half", "double", "bfloat16", "int", "long", "bool", "type_as", "type", "cpu", "cuda", "isnan", "isinf", "isfinite", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "empty_like", "copy", "fill", "zero", "sigmoid", "fake_quantize_per_tensor_affine", "requires_grad", "heaviside", "expit", "pos", "positive"]
 )
 MOVEMENT = frozenset(
-    "view reshape flatten unflatten permute transpose swapaxes swapdims movedim moveaxis t squeeze unsqueeze cat concat concatenate stack"
-    " hstack vstack chunk split tensor_split split_with_sizes unbind getitem narrow select index_select roll flip fliplr flipud repeat"
-    " repeat_interleave tile expand expand_as view_as reshape_as pixel_shuffle pixel_unshuffle channel_shuffle"
-    " native_channel_shuffle broadcast_to ravel atleast_1d atleast_2d atleast_3d diagonal unfold_copy".split()
+    ["view", "reshape", "flatten", "unflatten", "permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "squeeze", "unsqueeze", "cat", "concat", "concatenate", "stack", "hstack", "vstack", "chunk", "split", "tensor_split", "split_with_sizes", "unbind", "getitem", "narrow", "select", "index_select", "roll", "flip", "fliplr", "flipud", "repeat", "repeat_interleave", "tile", "expand", "expand_as", "view_as", "reshape_as", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "broadcast_to", "ravel", "atleast_1d", "atleast_2d", "atleast_3d", "diagonal", "unfold_copy"]
 )
 REDUCTIONS = frozenset(
-    "mean sum amax amin max min std var norm prod any all logsumexp median nanmean argmax argmin count_nonzero var_mean std_mean".split()
+    ["mean", "sum", "amax", "amin", "max", "min", "std", "var", "norm", "prod", "any", "all", "logsumexp", "median", "nanmean", "argmax", "argmin", "count_nonzero", "var_mean", "std_mean"]
 )
-OVER_AXIS = frozenset("softmax log_softmax softmin cumsum cumprod normalize topk sort argsort".split())
-QUIET = frozenset("softmax log_softmax softmin argmax argmin topk sort argsort".split())
+OVER_AXIS = frozenset(["softmax", "log_softmax", "softmin", "cumsum", "cumprod", "normalize", "topk", "sort", "argsort"])
+QUIET = frozenset(["softmax", "log_softmax", "softmin", "argmax", "argmin", "topk", "sort", "argsort"])
 SPATIAL = ("max_pool", "avg_pool", "adaptive_max_pool", "adaptive_avg_pool", "lp_pool", "interpolate", "upsample")
-OPAQUE = frozenset("conv1d conv2d conv3d linear matmul bmm mm batch_norm einsum scaled_dot_product_attention".split())
+OPAQUE = frozenset(["conv1d", "conv2d", "conv3d", "linear", "matmul", "bmm", "mm", "batch_norm", "einsum", "scaled_dot_product_attention"])
 
 
 def name_of(node: fx.Node) -> str:

@@ -37,6 +37,9 @@ class Slicer(Protocol):
     def before(self, path: str, module: nn.Module) -> nn.Module | None:
         """A module to run on what flows into the given one, if its sliced form needs that."""
 
+    def after(self, path: str) -> tuple[str, nn.Module] | None:
+        """A module to run on what flows out, and its path in the same graph."""
+
 
 class Rewriter:
     """Rewrites one graph; branches of alternatives by further instances."""
@@ -122,9 +125,12 @@ class Rewriter:
         if path not in self.modules:
             self.modules[path] = self.slicer.module(full, module)
         before = self.slicer.before(full, module)
-        if before is None:
-            return self._copy(node)
-        return self._padded(node, path, before)
+        result = self._copy(node) if before is None else self._padded(node, path, before)
+        after = self.slicer.after(full)
+        if after is None:
+            return result
+        self.modules[after[0]] = after[1]
+        return self.graph.call_module(after[0], (result,))
 
     def _padded(self, node: fx.Node, path: str, pad: nn.Module) -> fx.Node:
         self.modules[f"{path}_pad"] = pad

@@ -26,8 +26,7 @@ OpForm = Literal["step", "unary", "view"]
 
 _POOLS = tuple(kind for kinds in POOLS.values() for kind in kinds)
 _VIEWS = frozenset(
-    "view reshape flatten unflatten squeeze unsqueeze contiguous detach clone to float dropout dropout1d dropout2d dropout3d alpha_dropout"
-    " view_as reshape_as ravel expand expand_as".split()
+    ["view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "detach", "clone", "to", "float", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "view_as", "reshape_as", "ravel", "expand", "expand_as"]
 )
 _VIEW_MODULES = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -175,7 +174,7 @@ class _Walk:
         reads: tuple[str, ...],
     ) -> None:
         kind, form = _kind(node, module)
-        if kind in {Add, Mul} and len(reads) < 2:  # noqa: PLR2004 - a number or constant, folded into its neighbours
+        if kind in {Add, Mul} and len(reads) < 2:
             kind, form = None, "unary"
         if module is None:
             scope = node.meta.get("module_path") or ""

@@ -120,5 +120,5 @@ def _add_tap_masks(module: PITLayer, options: Options) -> None:
         if sizes[0] > 1:
             module.timestep_masker = timestep_mask(sizes[0], trainable=options.train_rf)
             module.dilation_masker = dilation_mask(sizes[0], trainable=options.train_dilation)
-    elif options.train_kernel and any(size > 2 for size in sizes):  # noqa: PLR2004 - one ring cannot shrink
-        module.kernel_masker = nn.ModuleList(ring_mask(size) for size in dict.fromkeys(sizes) if size > 2)  # noqa: PLR2004
+    elif options.train_kernel and any(size > 2 for size in sizes):
+        module.kernel_masker = nn.ModuleList(ring_mask(size) for size in dict.fromkeys(sizes) if size > 2)

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from plinio_deploy.search.graph.bn import FoldedNorm, unfold
 from plinio_deploy.search.graph.channels import Channels
 from plinio_deploy.search.graph.ids import IdArray
 from plinio_deploy.search.graph.rewrite import Rewriter
@@ -24,9 +27,11 @@ PADS = {1: nn.ConstantPad1d, 2: nn.ConstantPad2d, 3: nn.ConstantPad3d}
 class Export:
     """Implements `Slicer`: what each module is without its dead channels and taps."""
 
-    def __init__(self, channels: Channels, book: MaskBook) -> None:
+    def __init__(self, channels: Channels, book: MaskBook, folded: Mapping[str, FoldedNorm]) -> None:
         self.channels = channels
         self.book = book
+        self.folded = folded
+        self._norms: dict[str, nn.Module] = {}
         self.carriers = {id(carrier.module): carrier for carrier in channels.carriers.values()}
 
     def run(self, traced: fx.GraphModule) -> fx.GraphModule:
@@ -44,11 +49,23 @@ class Export:
     def module(self, path: str, module: nn.Module) -> nn.Module:
         """The module without its dead channels; always a copy."""
         if isinstance(module, PITLayer):
-            return plain_layer(module)
+            plain = plain_layer(module)
+            if path in self.folded:
+                self._norms[path] = _unfold(plain, self.folded[path], module.outs.alive(), len(module.outs))
+            return plain
+        if path in self.folded:
+            plain = copy.deepcopy(module)
+            every = np.arange(int(module.out_channels))  # type: ignore[arg-type]
+            self._norms[path] = _unfold(plain, self.folded[path], every, len(every))
+            return plain
         for carrier in self.channels.carriers.values():
             if carrier.module is module and carrier.ids is not None:
                 return sliced_carrier(module, self.book.alive(carrier.ids), len(carrier.ids), carrier.axis)
         return copy.deepcopy(module)
+
+    def after(self, path: str) -> tuple[str, nn.Module] | None:
+        """The batch norm that was folded into the layer."""
+        return (self.folded[path].target, self._norms[path]) if path in self.folded else None
 
     def before(self, path: str, module: nn.Module) -> nn.Module | None:
         """Padding or cropping that a convolution with fewer taps needs and cannot do itself."""
@@ -123,6 +140,15 @@ def _shape_conv(layer: Any, result: Any, weight: Tensor, ins: IdArray | None, ou
     result.padding = tuple(left for left, _ in pads) if symmetric else (0,) * len(pads)
     result._reversed_padding_repeated_twice = [side for pad in reversed(result.padding) for side in (pad, pad)]
     return weight
+
+
+def _unfold(layer: nn.Module, folded: FoldedNorm, alive: IdArray, count: int) -> nn.Module:
+    """Take a folded norm out of a sliced layer again; returns the norm."""
+    device = next(layer.parameters()).device
+    norm = sliced_carrier(folded.norm, alive, count, 0).to(device)
+    bias = None if folded.bias is None else _select(folded.bias.to(device), 0, alive)
+    unfold(layer, replace(folded, bias=bias), norm)
+    return norm
 
 
 def steps(layer: PITLayer) -> tuple[int, ...]:

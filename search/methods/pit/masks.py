@@ -141,7 +141,7 @@ class TapMask(nn.Module):
 
     @property
     def parameter(self) -> nn.Parameter:
-        """beta or gamma."""
+        """Beta or gamma."""
         value = getattr(self, self.name)
         assert isinstance(value, nn.Parameter)
         return value
@@ -152,7 +152,7 @@ class TapMask(nn.Module):
         return self.membership.to(kept.dtype) @ (self.parameter.abs() * (1 - kept) + kept)
 
     def share(self) -> Tensor:
-        """theta divided by the number of parameters it sums: the fraction of each tap that is there."""
+        """Theta divided by the number of parameters it sums: the fraction of each tap that is there."""
         return self.theta() / self.membership.sum(1).to(self.parameter.dtype)
 
     def binary(self) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from plinio_deploy.errors import CheckFailed
 from plinio_deploy.search.cost.evaluate import Number
 from plinio_deploy.search.cost.params import params
+from plinio_deploy.search.graph.bn import FoldedNorm, fold_batch_norms
 from plinio_deploy.search.graph.channels import Channels, OnUnsupported, Rules
 from plinio_deploy.search.graph.layers import LAYERS
 from plinio_deploy.search.graph.trace import Leaf, is_choice
@@ -75,6 +76,7 @@ class PIT(DNAS):
     ) -> None:
         super().__init__(model, cost, input_example, input_shape, full_cost=full_cost, leaves=leaves)
         self.discrete_cost = discrete_cost
+        self._folded: dict[str, FoldedNorm] = fold_batch_norms(self.seed) if fold_bn else {}
         exclude: tuple[Leaf, ...] = (*exclude_names, *exclude_types)
         self._rules = Rules(
             exclude, tuple(leaves), on_unsupported, granularity, searchable=LAYERS if autoconvert_layers else ()
@@ -187,17 +189,18 @@ class PIT(DNAS):
 
     # ---------------------------------------------------------------------------------------------- results
 
-    def export(self, *, check: bool = True) -> fx.GraphModule:
+    def export(self, add_bn: bool = True, *, check: bool = True) -> fx.GraphModule:
         """The network without its masked channels and taps, every value kept; shares nothing with the search.
 
         Args:
+            add_bn: where batch norms were folded, take them out again, exactly; batch norms that were not are always kept.
             check: run both networks on the example input and compare.
 
         Raises:
             CheckFailed: the exported network computes something else; the model uses sizes in a way that the analysis did not see.
         """
         channels, book = self._analysed()
-        exported = Export(channels, book).run(self.seed)
+        exported = Export(channels, book, self._folded if add_bn else {}).run(self.seed)
         if check:
             self._compare(exported)
         return exported
