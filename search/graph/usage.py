@@ -26,7 +26,29 @@ OpForm = Literal["step", "unary", "view"]
 
 _POOLS = tuple(kind for kinds in POOLS.values() for kind in kinds)
 _VIEWS = frozenset(
-    ["view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "detach", "clone", "to", "float", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "view_as", "reshape_as", "ravel", "expand", "expand_as"]
+    [
+        "view",
+        "reshape",
+        "flatten",
+        "unflatten",
+        "squeeze",
+        "unsqueeze",
+        "contiguous",
+        "detach",
+        "clone",
+        "to",
+        "float",
+        "dropout",
+        "dropout1d",
+        "dropout2d",
+        "dropout3d",
+        "alpha_dropout",
+        "view_as",
+        "reshape_as",
+        "ravel",
+        "expand",
+        "expand_as",
+    ]
 )
 _VIEW_MODULES = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 

@@ -31,8 +31,8 @@ class PITLayer(nn.Module):
 
     stands_for_base: ClassVar[bool] = True
     transposed: ClassVar[bool] = False
-    weight: nn.Parameter
-    bias: nn.Parameter | None
+    weight: Tensor
+    bias: Tensor | None
 
     ins: ChannelView | None
     outs: ChannelView
