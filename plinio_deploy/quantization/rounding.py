@@ -3,10 +3,11 @@
 
 The chip adds one integer to each sum before it multiplies: the bias and the rounding half together, rounded once. If
 the fake-quantized network added the unrounded bias instead, codes would differ by one wherever a sum falls between
-the two thresholds (up to ``scale / 4`` of all outputs). So the float side adds the number that the integer stands for.
+the two thresholds (up to ``scale / 4`` of all outputs). So the float side adds the number that the integer stands
+for.
 
-One sum lies exactly on a threshold whatever the scale: the one that is 0 with everything added. The chip rounds it up; a
-nudge, no larger than what float32 gets wrong anyway, makes the float side do so too.
+One sum lies exactly on a threshold whatever the scale: the one that is 0 with everything added. The chip rounds it up;
+a nudge, no larger than what float32 gets wrong anyway, makes the float side do so too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Passes over the captured graph: batch norm into the layer before it, activations into whatever computes their input.
+"""Passes over the captured graph: batch norms and activations join the layer before them, padding the one after it.
 
-After `simplify` no `BatchNorm` is left, and a `Clamp` only where it could not join its producer.
+After `simplify` no `BatchNorm` is left, and a `Clamp` or `Pad` only where it could not join a neighbour.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _COMMUTING = (MaxPool, Reshape, Permute, Pad, Concat)
 
 
 def simplify(graph: Graph) -> Graph:
-    """Fold batch norms and fuse activations."""
-    return fuse_clamps(fold_batch_norms(graph))
+    """Fold batch norms, fuse activations and padding."""
+    return fuse_pads(fuse_clamps(fold_batch_norms(graph)))
 
 
 def fold_batch_norms(graph: Graph) -> Graph:
@@ -161,6 +161,28 @@ class _Search:
                 return None
             found.extend(more)
         return found
+
+
+def fuse_pads(graph: Graph) -> Graph:
+    """Let convolutions and average poolings do the zero padding before them; a padding that nobody reads goes away."""
+    nodes: dict[str, Node] = {}
+    for original in graph.nodes:
+        node = original
+        while isinstance(node.operator, Conv | AvgPool) and isinstance(nodes[node.inputs[0]].operator, Pad):
+            before = nodes[node.inputs[0]]
+            assert isinstance(before.operator, Pad)
+            first, second = before.operator.padding, node.operator.padding
+            padding = (first[0] + second[0], first[1] + second[1], first[2] + second[2], first[3] + second[3])
+            operator = dataclasses.replace(node.operator, padding=padding)
+            node = dataclasses.replace(node, operator=operator, inputs=before.inputs)
+        nodes[node.name] = node
+    read = set(graph.outputs)
+    kept: list[Node] = []
+    for node in reversed(nodes.values()):
+        if node.name in read or not isinstance(node.operator, Pad):
+            kept.append(node)
+            read.update(node.inputs)
+    return dataclasses.replace(graph, nodes=tuple(reversed(kept)))
 
 
 def check_finite(graph: Graph) -> None:

@@ -138,3 +138,30 @@ def test_weights_must_be_finite() -> None:
     with pytest.raises(UnsupportedModel, match="integer form") as caught:
         check_finite(capture(layer, torch.zeros(1, 3)))
     assert "not finite" in str(caught.value)
+
+
+def test_padding_joins_the_convolution_after_it() -> None:
+    model = nn.Sequential(nn.ZeroPad2d((1, 0, 2, 0)), nn.ZeroPad2d(1), nn.Conv2d(1, 2, 3, padding=(0, 1)))
+    graph = simplified(model, (1, 4, 4))
+    assert kinds(graph) == ["Input", "Conv"]
+    operator = graph.nodes[1].operator
+    assert isinstance(operator, Conv)
+    assert operator.padding == (3, 1, 3, 2)
+    same_as_float(model, torch.randn(3, 1, 4, 4))
+
+
+def test_padding_joins_average_but_not_max_pooling() -> None:
+    average = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 0)), nn.AvgPool2d(2))
+    assert kinds(simplified(average, (1, 4, 3))) == ["Input", "AvgPool"]
+    same_as_float(average, torch.randn(3, 1, 4, 3))
+    assert kinds(simplified(nn.Sequential(nn.ZeroPad2d(1), nn.MaxPool2d(2)), (1, 4, 4))) == ["Input", "Pad", "MaxPool"]
+
+
+def test_padding_that_others_read_stays_for_them() -> None:
+    def forward(self: Any, x: Tensor) -> Any:
+        y = nn.functional.pad(x, (1, 1, 1, 1))
+        return self.conv(y) + self.pool(y)
+
+    model = Lambda(forward, conv=nn.Conv2d(1, 1, 2, stride=2), pool=nn.MaxPool2d(2))
+    assert kinds(simplified(model, (1, 4, 4))) == ["Input", "Pad", "Conv", "MaxPool", "Add"]
+    same_as_float(model, torch.randn(3, 1, 4, 4))
