@@ -240,8 +240,7 @@ def _does_not_fit(
 
 
 def _flash_images(compiler: str, output: Path) -> tuple[Path, Path]:
-    found = subprocess.run([compiler, "-print-prog-name=objcopy"], capture_output=True, text=True, check=True)
-    objcopy = found.stdout.strip()
+    objcopy = _run([compiler, "-print-prog-name=objcopy"], output.parent).stdout.strip()
     paths = output.with_suffix(".bin"), output.with_suffix(".hex")
     for path, form in zip(paths, ("binary", "ihex"), strict=True):
         done = _run([objcopy, "-O", form, output.name, path.name], output.parent)

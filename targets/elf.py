@@ -130,6 +130,16 @@ def read(path: Path) -> Image:
     )
 
 
+def segments(path: Path) -> tuple[tuple[int, bytes], ...]:
+    """What a loader puts into memory: (load address, content) of every segment that has content."""
+    with path.open("rb") as stream:
+        return tuple(
+            (segment["p_paddr"], segment.data())
+            for segment in ELFFile(stream).iter_segments("PT_LOAD")
+            if segment["p_filesz"]
+        )
+
+
 def _kind(name: str, flags: int, no_bits: bool) -> Kind:
     if name == ".stack":
         return "stack"

@@ -49,7 +49,7 @@ def error(
     if ram > memory.ram.size:
         parts.append(
             f"RAM by {ram - memory.ram.size} bytes (needs {ram}, has {memory.ram.size}; "
-            f"the arena is {arena_bytes}, the stack reserve {memory.stack})"
+            f"the arena is {arena_bytes}, the stack {memory.stack})"
         )
         hints.append("use a smaller input, fewer channels in the first layers, or fewer activation bits")
     largest = sorted(layers, key=lambda layer: layer[1] + layer[2], reverse=True)[:SHOWN_LAYERS]

@@ -57,7 +57,7 @@ class Memory(_Table):
     Attributes:
         flash: code, constants, and the first values of variables.
         ram: variables (the arena is one) and the stack.
-        stack: bytes that must be left for the stack; the linker refuses a firmware that leaves less.
+        stack: bytes of RAM for the stack.
         window: where the harness puts the request and takes the response; only for ports without semihosting.
     """
 
@@ -88,13 +88,32 @@ class Qemu(_Table):
         system: which emulator: `qemu-system-<system>`.
         machine: its `-machine`.
         cpu: its `-cpu`; left out, the machine's own.
-        ram: bytes of `-m`; left out, the machine's own. Needed with a memory window.
+        ram: bytes of `-m`; left out, the machine's own. Needed with a memory window. QEMU's "virt" machine puts its device
+            tree into the last 16 MiB.
+        ram_base: address of the first of them. Needed with a memory window.
     """
 
     system: Literal["arm", "riscv32"]
     machine: Word
     cpu: Word | None = None
     ram: Size | None = None
+    ram_base: Address | None = None
+
+
+class Rtl(_Table):
+    """How a core is simulated.
+
+    Attributes:
+        core: one of `targets.rtl.cores`.
+        parameters: of the core's wrapper in `firmware/rtl`.
+        fetch_wait: wait states of every instruction fetch; 0: one fetch per cycle.
+        data_wait: wait states of every load and store.
+    """
+
+    core: Literal["cv32e40p", "ibex", "picorv32"]
+    parameters: dict[Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")], Annotated[int, Field(ge=0)]] = {}
+    fetch_wait: Annotated[int, Field(ge=0, le=255)] = 0
+    data_wait: Annotated[int, Field(ge=0, le=255)] = 0
 
 
 class Target(_Table):
@@ -107,9 +126,10 @@ class Target(_Table):
         family: which port of the firmware it takes: start code, linker script, request and response.
         toolchain: name of a compiler in `targets.toolchains`.
         flags: what selects the core, given to every compilation and to the linker.
-        runner: what executes the firmware: `host`, `qemu`, or `none` for a board that is only built for.
+        runner: what executes the firmware: `host`, `qemu`, `rtl`, or `none` for a board that is only built for.
         memory: the memory map; every family but `host` needs one.
         qemu: how to emulate it, where the runner is `qemu`.
+        rtl: how to simulate it, where the runner is `rtl`.
         source: where the description came from: a path. Not part of the file.
     """
 
@@ -119,9 +139,10 @@ class Target(_Table):
     family: Family
     toolchain: Literal["gcc-host", "gcc-arm", "gcc-riscv"]
     flags: Annotated[tuple[Word, ...], Field(strict=False)] = ()
-    runner: Literal["host", "qemu", "none"]
+    runner: Literal["host", "qemu", "rtl", "none"]
     memory: Memory | None = None
     qemu: Qemu | None = None
+    rtl: Rtl | None = None
     source: str = Field(default="", exclude=True)
 
     @model_validator(mode="after")
@@ -132,12 +153,20 @@ class Target(_Table):
             raise ValueError("family 'host' has no memory table: the operating system maps the program")
         if (self.runner == "qemu") != (self.qemu is not None):
             raise ValueError("runner 'qemu' and the table qemu need each other")
+        if (self.runner == "rtl") != (self.rtl is not None):
+            raise ValueError("runner 'rtl' and the table rtl need each other")
+        if self.rtl is not None and self.family != "riscv":
+            raise ValueError("runner 'rtl' needs family 'riscv'")
         if (self.runner == "host") != (self.family == "host"):
             raise ValueError("runner 'host' and family 'host' need each other")
         if self.family == "riscv" and self.memory is not None and self.memory.window is None:
             raise ValueError("family 'riscv' needs the table memory.window")
-        if self.qemu is not None and self.memory is not None and self.memory.window is not None and not self.qemu.ram:
-            raise ValueError("a memory window needs qemu.ram")
+        window = self.memory.window if self.memory is not None else None
+        if self.qemu is not None and window is not None:
+            if self.qemu.ram is None or self.qemu.ram_base is None:
+                raise ValueError("a memory window needs qemu.ram and qemu.ram_base")
+            if window.base < self.qemu.ram_base or window.end > self.qemu.ram_base + self.qemu.ram:
+                raise ValueError("memory.window must lie within the qemu.ram bytes from qemu.ram_base on")
         return self
 
 

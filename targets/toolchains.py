@@ -67,6 +67,7 @@ _ROWS = (
     Tool(
         "gcc-host", "host target, QEMU plugin", "PLINIO_DEPLOY_GCC_HOST", ("gcc", "cc"), "gcc libc6-dev", _GCC_VERSION
     ),
+    Tool("gxx-host", "RTL targets", "PLINIO_DEPLOY_GXX_HOST", ("g++", "c++"), "g++", _GCC_VERSION, needed=False),
     Tool(
         "gcc-arm",
         "Cortex-M targets",

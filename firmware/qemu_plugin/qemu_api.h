@@ -8,7 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifndef QEMU_API_VERSION
 #define QEMU_API_VERSION 1
+#endif
 #define QEMU_EXPORT __attribute__((visibility("default")))
 
 typedef uint64_t qemu_plugin_id_t;

@@ -7,6 +7,7 @@ from plinio_deploy.errors import UsageError
 from plinio_deploy.targets.runners.base import Runner
 from plinio_deploy.targets.runners.host import HostRunner
 from plinio_deploy.targets.runners.qemu import QemuRunner
+from plinio_deploy.targets.runners.rtl import RtlRunner
 from plinio_deploy.targets.schema import Target
 
 
@@ -15,16 +16,18 @@ def for_target(target: Target) -> Runner:
 
     Raises:
         UsageError: the target can only be built for.
-        ToolMissing: the emulator is not installed.
+        ToolMissing: the emulator or simulator is not installed.
     """
     if target.runner == "host":
         return HostRunner()
     if target.runner == "qemu":
         return QemuRunner(target)
+    if target.runner == "rtl":
+        return RtlRunner(target)
     raise UsageError(
         f"{target.name} can be built for, but nothing here executes its firmware",
         where=target.source,
         got=f"runner = {target.runner!r}",
-        expected="runner = 'qemu' or 'host'",
+        expected="runner = 'qemu', 'rtl' or 'host'",
         hints=("add a [qemu] table to the target's file if QEMU has a machine with this core",),
     )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -83,17 +83,49 @@ class InstructionCounts:
     by_symbol: Mapping[str, int]
 
 
+CycleSource = Literal["rtl", "model", "board"]
+"""Where cycles come from: the RTL of the core, a model of its timing, or a counter of the hardware."""
+
+
+@dataclass(frozen=True)
+class CycleCounts:
+    """Clock cycles of one inference.
+
+    Attributes:
+        total: of the entry function and all it calls.
+        by_symbol: as in `InstructionCounts`.
+        source: what counted them.
+        conditions: what they hold for: the core's configuration, the memory.
+    """
+
+    total: int
+    by_symbol: Mapping[str, int]
+    source: CycleSource
+    conditions: str
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a simulator did in all: clock cycles of the core, and the processor-seconds that they took."""
+
+    cycles: int
+    seconds: float
+
+
 @dataclass(frozen=True)
 class RunResult:
     """What came back.
 
     Attributes:
-        outputs: `samples * sample_bytes` bytes, as the request's mode says.
+        outputs: of every sample that was run, `sample_bytes` bytes each, as the request's mode says. A slow runner may
+            run fewer samples than were asked for, the first ones, but at least one.
         sample_bytes: bytes per sample.
         stack_peak_bytes: stack that the first inference took, below the stack pointer of its caller.
         instructions: of the first inference, if asked for and the runner can count; else `None`.
         tools: versions of what ran it, e.g. `{"qemu": "7.2.22"}`.
         console: what the firmware and the emulator printed.
+        cycles: of the first inference, if instructions were asked for and the runner can tell; else `None`.
+        simulation: how much was simulated, if a simulator ran.
     """
 
     outputs: bytes
@@ -102,6 +134,26 @@ class RunResult:
     instructions: InstructionCounts | None = None
     tools: Mapping[str, str] = field(default_factory=dict)
     console: str = ""
+    cycles: CycleCounts | None = None
+    simulation: Simulation | None = None
+
+    @property
+    def samples(self) -> int:
+        """How many samples were run."""
+        return len(self.outputs) // self.sample_bytes
+
+    def followed_by(self, *others: RunResult) -> RunResult:
+        """This result with those of later samples of the same request appended."""
+        parts = (self, *others)
+        simulated = [part.simulation for part in parts if part.simulation is not None]
+        return replace(
+            self,
+            outputs=b"".join(part.outputs for part in parts),
+            console="".join(part.console for part in parts),
+            simulation=Simulation(sum(one.cycles for one in simulated), sum(one.seconds for one in simulated))
+            if simulated
+            else None,
+        )
 
 
 class Runner(Protocol):
@@ -110,7 +162,7 @@ class Runner(Protocol):
     name: str
 
     def run(self, elf: Path, request: RunRequest) -> RunResult:
-        """Run every sample of the request.
+        """Run the samples of the request: all of them, unless the runner is too slow for that.
 
         Raises:
             DeviceError: the firmware faulted, hung, or broke the protocol.

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from plinio_deploy.targets import elf as elf_file
@@ -18,8 +17,7 @@ class HostRunner:
 
     def run(self, elf: Path, request: RunRequest) -> RunResult:
         """Run every sample of the request; see `base.Runner`."""
-        with tempfile.TemporaryDirectory(prefix="plinio-deploy-") as name:
-            folder = Path(name)
+        with process.scratch() as folder:
             (folder / "request").write_bytes(wire.encode(request))
             ended = process.run([str(elf.resolve()), "request", "response"], folder, request)
             if ended.code != 0:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
-from plinio_deploy.errors import BuildFailed, OutputError
+from plinio_deploy.errors import BuildFailed, DeviceError, OutputError
 from plinio_deploy.targets import toolchains
 from plinio_deploy.targets.build import FIRMWARE
 from plinio_deploy.targets.runners import wire
@@ -25,8 +25,20 @@ _ENTRY_ID, _HARNESS_ID, _FIRST_ID = 0, 1, 2
 _RANGES, _COUNTS = "ranges.txt", "counts.txt"
 
 
-def library() -> Path:
+def interface_version(qemu: str) -> int:
+    """Version of QEMU's plugin interface to announce to a release of QEMU.
+
+    The functions that we call are the same in all of them; releases from 9.0 on refuse plugins that announce version 1.
+    """
+    major = qemu.partition(".")[0]
+    return 2 if major.isdigit() and int(major) >= 9 else 1
+
+
+def library(qemu: str) -> Path:
     """The plugin as a shared library, compiled if this version of it is not in the cache.
+
+    Args:
+        qemu: version of the emulator that is to load it.
 
     Raises:
         ToolMissing: there is no host compiler.
@@ -35,7 +47,8 @@ def library() -> Path:
     """
     compiler = toolchains.require("gcc-host")
     sources = sorted((FIRMWARE / "qemu_plugin").glob("*.[ch]"))
-    state = hashlib.sha256("\0".join([compiler.path, compiler.banner, *_FLAGS]).encode())
+    flags = [*_FLAGS, f"-DQEMU_API_VERSION={interface_version(qemu)}"]
+    state = hashlib.sha256("\0".join([compiler.path, compiler.banner, *flags]).encode())
     for source in sources:
         state.update(source.read_bytes())
     folder = Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("plinio-deploy")) / "qemu_plugin"
@@ -48,7 +61,7 @@ def library() -> Path:
             made = Path(name) / path.name
             source_names = [str(source) for source in sources if source.suffix == ".c"]
             done = subprocess.run(
-                [compiler.path, *_FLAGS, *source_names, "-o", str(made)], capture_output=True, text=True
+                [compiler.path, *flags, *source_names, "-o", str(made)], capture_output=True, text=True
             )
             if done.returncode != 0:
                 raise BuildFailed("the host compiler refused the QEMU plugin", got="\n" + done.stderr.strip()[:2000])
@@ -63,14 +76,24 @@ def library() -> Path:
     return path
 
 
-def options(folder: Path, request: CountRequest) -> list[str]:
+def options(folder: Path, request: CountRequest, qemu: str) -> list[str]:
     """Write the ranges into a folder and return QEMU's options; it must be started in that folder."""
     identifiers = _identifiers(request)
     ranges = sorted(request.ranges, key=lambda part: part.name != request.entry)  # stable: the entry point comes first
     lines = [f"{part.address:x} {part.address + part.size:x} {identifiers[part.name]:x}" for part in ranges]
     lines += [f"{part.address:x} {part.address + part.size:x} {_HARNESS_ID:x}" for part in request.harness]
     (folder / _RANGES).write_text("\n".join([*lines, ""]))
-    return ["-plugin", f"{library()},ranges={_RANGES},out={_COUNTS}"]
+    path = str(library(qemu)).replace(",", ",,")  # how QEMU wants a comma inside a value
+    return ["-plugin", f"{path},ranges={_RANGES},out={_COUNTS}"]
+
+
+def refused(console: str) -> DeviceError:
+    """The error for an emulator that would not load the plugin."""
+    return wire.failure(
+        "QEMU did not accept the instruction counter",
+        console,
+        hints=("use a QEMU that was built with --enable-plugins, as Debian's is", "plinio-deploy doctor"),
+    )
 
 
 def read_counts(folder: Path, request: CountRequest, *, console: str) -> InstructionCounts:
@@ -81,7 +104,7 @@ def read_counts(folder: Path, request: CountRequest, *, console: str) -> Instruc
     """
     path = folder / _COUNTS
     if not path.exists():
-        raise wire.failure("QEMU ran without the instruction counter: was it built with plugins?", console)
+        raise refused(console)
     found = dict(line.split() for line in path.read_text().splitlines())
     if (found.pop("entered"), found.pop("finished")) != ("1", "1"):
         raise wire.failure(f"the instruction counter saw no complete call of {request.entry}", console)

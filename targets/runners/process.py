@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plinio_deploy.errors import OutputError
 from plinio_deploy.targets.runners import wire
 from plinio_deploy.targets.runners.base import RunRequest
 
@@ -21,6 +24,25 @@ class Ended:
 
     code: int
     console: str
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for a run's files; it goes when the run is over.
+
+    Raises:
+        OutputError: it cannot be made or written, or a program cannot be started.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="plinio-deploy-") as name:
+            yield Path(name)
+    except OSError as error:
+        raise OutputError(
+            "the files of a run cannot be written or its program not be started",
+            where=str(error.filename or tempfile.gettempdir()),
+            got=error.strerror or str(error),
+            hints=("free some space, or set TMPDIR to another folder",),
+        ) from error
 
 
 def run(command: Sequence[str], folder: Path, request: RunRequest) -> Ended:
@@ -41,7 +63,7 @@ def run(command: Sequence[str], folder: Path, request: RunRequest) -> Ended:
             raise wire.failure(
                 f"the firmware did not end within {limit:g} s ({request.samples} samples) and was stopped",
                 printed.decode(errors="replace"),
-                hints=("look for a loop that does not end, or allow more time with --timeout",),
+                hints=("look for a loop that does not end; the host target and a debugger show where it is",),
             ) from error
         except BaseException:
             process.kill()

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import re
+import signal
 import struct
 from dataclasses import dataclass
 
 from plinio_deploy.errors import DeviceError
 from plinio_deploy.targets.elf import Image
+from plinio_deploy.targets.runners import faults
 from plinio_deploy.targets.runners.base import RunRequest
 
 _HEADER = struct.Struct("<4s3I")
@@ -28,23 +30,9 @@ _EXITS = {
     12: "the bench could not reach the request or the response",
     20: "the processor took a fault",
 }
-_FAULT = re.compile(
-    r"PLINIO-FAULT exception=(?P<exception>\w{8}) pc=(?P<pc>\w{8}) cause=(?P<cause>\w{8}) "
-    r"address=(?P<address>\w{8}) lr=(?P<lr>\w{8})"
-)
-_RISCV_CAUSES = {
-    0: "instruction address misaligned",
-    1: "instruction access fault",
-    2: "illegal instruction",
-    3: "breakpoint",
-    4: "load address misaligned",
-    5: "load access fault",
-    6: "store address misaligned",
-    7: "store access fault",
-    11: "environment call",
-}
-_ARM_EXCEPTIONS = {2: "NMI", 3: "HardFault", 4: "MemManage", 5: "BusFault", 6: "UsageFault", 7: "SecureFault"}
 CONSOLE_LINES = 8
+HANG = re.compile(r"PLINIO-HANG pc=(?P<pc>[0-9a-f]{8}) cycles=(?P<cycles>\d+)")
+"""The last line of a test bench that gave up (firmware/rtl/testbench.cpp)."""
 
 
 @dataclass(frozen=True)
@@ -112,23 +100,17 @@ def exit_failure(code: int, console: str, image: Image) -> DeviceError:
         console: what was printed.
         image: the firmware, to name the function that faulted.
     """
-    match = _FAULT.search(console)
+    hang = HANG.search(console)
+    if hang is not None:
+        return failure(
+            f"the firmware did not end within {hang['cycles']} cycles and was stopped in {image.locate(int(hang['pc'], 16))}",
+            console[: hang.start()],
+            hints=("look for a loop that does not end there; the host target and a debugger show why",),
+        )
+    match = faults.LINE.search(console)
     if match is not None:
-        return _fault(match, image)
+        return faults.error(match, image)
     if code < 0:
-        return failure(f"the run was ended by signal {-code}", console)
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        return failure(f"the run was ended by signal {name}", console, hints=(faults.HINT,))
     return failure(_EXITS.get(code, "the firmware or its emulator ended with an error"), console, got=f"status {code}")
-
-
-def _fault(match: re.Match[str], image: Image) -> DeviceError:
-    values = {name: int(text, 16) for name, text in match.groupdict().items()}
-    exception, cause = values["exception"], values["cause"]
-    arm = exception != 0
-    name = _ARM_EXCEPTIONS.get(exception, f"exception {exception}") if arm else _RISCV_CAUSES.get(cause, "trap")
-    registers = " ".join(f"{key}={values[key]:#010x}" for key in ("pc", "lr", "cause", "address"))
-    return DeviceError(
-        f"the processor took a fault: {name} in {image.locate(values['pc'])}",
-        where=f"called from {image.locate(values['lr'])}",
-        got=registers,
-        hints=("run the same network on the host target with sanitizers to find the access",),
-    )

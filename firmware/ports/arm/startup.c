@@ -11,9 +11,10 @@
 #define CFSR (*(volatile uint32_t *)0xe000ed28u)
 #define BFAR (*(volatile uint32_t *)0xe000ed38u)
 #define CPACR (*(volatile uint32_t *)0xe000ed88u)
+#define FRAME_WORDS 8
 #define CPACR_FPU_MVE (0xfu << 20)
 
-extern uint32_t __data_start[], __data_end[], __bss_start[], __bss_end[], __stack_top[];
+extern uint32_t __data_start[], __data_end[], __bss_start[], __bss_end[], __stack_limit[], __stack_top[];
 extern const uint32_t __data_load[];
 
 void reset_handler(void) __attribute__((noreturn));
@@ -66,18 +67,21 @@ static void print_field(const char *name, uint32_t value)
     port_print_hex(value);
 }
 
-/* One line that the runner reads: PLINIO-FAULT exception=.. pc=.. cause=.. address=.. lr=.. */
+/* One line that the runner reads: PLINIO-FAULT exception=.. pc=.. cause=.. address=.. lr=.. sp=..
+ * A frame outside the stack was never written: the stack had run over when the core wanted to push it. */
 void fault_report(const uint32_t *frame)
 {
+    const int readable = frame >= __stack_limit && frame + FRAME_WORDS <= __stack_top;
     print_field("PLINIO-FAULT exception=", ICSR & 0x1ffu);
-    print_field(" pc=", frame[6]);
+    print_field(" pc=", readable ? frame[6] : 0u);
 #if __ARM_ARCH >= 8 || defined(__ARM_ARCH_7M__) || defined(__ARM_ARCH_7EM__)
     print_field(" cause=", CFSR);
     print_field(" address=", BFAR);
 #else
     port_print(" cause=00000000 address=00000000"); /* ARMv6-M has no fault status */
 #endif
-    print_field(" lr=", frame[5]);
+    print_field(" lr=", readable ? frame[5] : 0u);
+    print_field(" sp=", (uint32_t)(uintptr_t)frame);
     port_print("\n");
     port_exit(EXIT_FAULT);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The bench as a program of this machine: bench REQUEST RESPONSE. It runs in a thread whose stack is an array of ours, so
- * that painting it works as it does on a core. */
+ * The bench as a program of this machine: bench REQUEST RESPONSE. It runs in a thread whose stack is memory of ours, so that
+ * painting it works as it does on a core. */
 #define _XOPEN_SOURCE 600 /* pthread_attr_setstack */
 
 #include "port.h"
@@ -12,11 +12,12 @@
 #include <stdlib.h>
 
 #define STACK_BYTES (8u << 20)
+#define STACK_ALIGNMENT 4096u
 #define EXIT_FILES 12
 
 static FILE *request_file;
 static FILE *response_file;
-static uint8_t stack[STACK_BYTES] __attribute__((aligned(4096)));
+static void *stack;
 
 int port_read(void *destination, uint32_t bytes)
 {
@@ -72,8 +73,8 @@ int main(int count, char **arguments)
         fprintf(stderr, "bench: cannot open %s or %s\n", arguments[1], arguments[2]);
         return EXIT_FILES;
     }
-    if (pthread_attr_init(&attributes) != 0 || pthread_attr_setstack(&attributes, stack, STACK_BYTES) != 0 ||
-        pthread_create(&thread, &attributes, start, NULL) != 0) {
+    if (posix_memalign(&stack, STACK_ALIGNMENT, STACK_BYTES) != 0 || pthread_attr_init(&attributes) != 0 ||
+        pthread_attr_setstack(&attributes, stack, STACK_BYTES) != 0 || pthread_create(&thread, &attributes, start, NULL) != 0) {
         fputs("bench: cannot start a thread\n", stderr);
         return EXIT_FILES;
     }

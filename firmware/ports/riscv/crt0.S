@@ -61,5 +61,6 @@ trap:
     csrr a1, mepc
     csrr a2, mtval
     mv a3, ra
+    mv a4, sp
     la sp, __stack_top          /* the old stack may be what failed */
     call trap_report

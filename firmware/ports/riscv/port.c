@@ -33,7 +33,7 @@ extern uint32_t __stack_limit[];
 
 static uint32_t request_at;
 
-void trap_report(uint32_t cause, uint32_t pc, uint32_t address, uint32_t ra) __attribute__((noreturn));
+void trap_report(uint32_t cause, uint32_t pc, uint32_t address, uint32_t ra, uint32_t sp) __attribute__((noreturn));
 
 static window_t *window(void)
 {
@@ -93,8 +93,8 @@ uintptr_t port_stack_limit(void)
     return (uintptr_t)__stack_limit;
 }
 
-/* One line that the runner reads: PLINIO-FAULT exception=.. pc=.. cause=.. address=.. lr=.. */
-void trap_report(uint32_t cause, uint32_t pc, uint32_t address, uint32_t ra)
+/* One line that the runner reads: PLINIO-FAULT exception=.. pc=.. cause=.. address=.. lr=.. sp=.. */
+void trap_report(uint32_t cause, uint32_t pc, uint32_t address, uint32_t ra, uint32_t sp)
 {
     port_print("PLINIO-FAULT exception=00000000 pc=");
     port_print_hex(pc);
@@ -104,6 +104,8 @@ void trap_report(uint32_t cause, uint32_t pc, uint32_t address, uint32_t ra)
     port_print_hex(address);
     port_print(" lr=");
     port_print_hex(ra);
+    port_print(" sp=");
+    port_print_hex(sp);
     port_print("\n");
     port_exit(EXIT_FAULT);
 }

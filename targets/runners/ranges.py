@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Address ranges as our counters read them: the QEMU plugin (qemu_plugin/count.c) and the RTL test bench (rtl/testbench.cpp)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from plinio_deploy.targets.runners import wire
+from plinio_deploy.targets.runners.base import CountRequest
+
+_ENTRY_ID, _HARNESS_ID, _FIRST_ID = 0, 1, 2
+
+
+def write(path: Path, request: CountRequest) -> None:
+    """Write the file of ranges: a line "START END ID" in hexadecimal for each."""
+    identifiers = _identifiers(request)
+    ranges = sorted(request.ranges, key=lambda part: part.name != request.entry)  # stable: the entry point comes first
+    lines = [f"{part.address:x} {part.address + part.size:x} {identifiers[part.name]:x}" for part in ranges]
+    lines += [f"{part.address:x} {part.address + part.size:x} {_HARNESS_ID:x}" for part in request.harness]
+    path.write_text("\n".join([*lines, ""]))
+
+
+def by_symbol(counts: Mapping[int, int], request: CountRequest) -> dict[str, int]:
+    """Counts per identifier as counts per name; 0 for what never ran."""
+    return {name: counts.get(identifier, 0) for name, identifier in _identifiers(request).items()}
+
+
+def check_complete(entered: int, finished: int, request: CountRequest, *, console: str) -> None:
+    """Raises `DeviceError` unless a counter saw one whole call of the entry function."""
+    if (entered, finished) != (1, 1):
+        raise wire.failure(f"the instruction counter saw no complete call of {request.entry}", console)
+
+
+def _identifiers(request: CountRequest) -> dict[str, int]:
+    names = [name for name in dict.fromkeys(part.name for part in request.ranges) if name != request.entry]
+    return {request.entry: _ENTRY_ID, **{name: _FIRST_ID + index for index, name in enumerate(names)}}

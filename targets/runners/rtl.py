@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the bench on the RTL of a real core: the same firmware as in QEMU, and every cycle counted.
+
+A simulator does a few million cycles per second, so a request may be answered in part: after the first sample, whose cycles
+are then known, only as many are run as fit a budget of cycles.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from plinio_deploy.errors import UsageError
+from plinio_deploy.targets import elf as elf_file
+from plinio_deploy.targets.rtl import simulator
+from plinio_deploy.targets.rtl.cores import CORES
+from plinio_deploy.targets.rtl.model import Model, model
+from plinio_deploy.targets.runners import process, ranges, window, wire
+from plinio_deploy.targets.runners.base import CycleCounts, InstructionCounts, RunRequest, RunResult, Simulation
+from plinio_deploy.targets.schema import Memory, Region, Rtl, Target
+
+CYCLE_BUDGET = 200_000_000
+"""Cycles that one request may take: about a minute of simulation on one processor."""
+
+CYCLE_LIMIT = 1_000_000_000
+"""Cycles after which a sample counts as hung."""
+
+WALL_LIMIT_S = 3600.0
+"""Seconds after which a simulation is ended whatever it does; the limit on cycles comes first."""
+
+WORTH_SPLITTING = 10_000_000
+"""Cycles that are spread over the machine's processors."""
+
+
+class RtlRunner:
+    """One target's core."""
+
+    name = "rtl"
+
+    def __init__(self, target: Target, *, cycle_budget: int = CYCLE_BUDGET, cycle_limit: int = CYCLE_LIMIT) -> None:
+        """Look for all that the model is made of; it is made at the first run.
+
+        Args:
+            target: what to simulate.
+            cycle_budget: cycles that a request may take; at least its first sample is run.
+            cycle_limit: cycles after which a sample counts as hung.
+
+        Raises:
+            ToolMissing: the core's package or Verilator is not installed.
+            UsageError: the target has no `[rtl]` table.
+        """
+        if target.rtl is None or target.memory is None or target.memory.window is None:
+            raise UsageError(f"{target.name} names no RTL core", where=target.source)
+        self._rtl: Rtl = target.rtl
+        self._memory: Memory = target.memory
+        self._window: Region = target.memory.window
+        self._budget = cycle_budget
+        self._limit = cycle_limit
+        simulator.require()
+        CORES[self._rtl.core].root()
+
+    @property
+    def conditions(self) -> str:
+        """What a number of cycles holds for: the core's configuration and the memory."""
+        parameters = ", ".join(f"{name}={value}" for name, value in sorted(self._rtl.parameters.items()))
+        core = CORES[self._rtl.core].title + (f" ({parameters})" if parameters else "")
+        waits = f"{self._rtl.fetch_wait} wait states on instructions, {self._rtl.data_wait} on data"
+        return f"{core}; single-cycle SRAM with {waits}; no caches"
+
+    def run(self, elf: Path, request: RunRequest) -> RunResult:
+        """Run the request's samples, or the first of them that fit the budget; see `base.Runner`."""
+        made = model(self._rtl.core, self._rtl.parameters)
+        first, cycles = self._run_part(made, elf, request.part(0, 1), self._limit)
+        samples = min(request.samples, 1 + max(0, self._budget - cycles) // cycles)
+        if samples == 1:
+            return first
+        workers = min(os.cpu_count() or 1, samples - 1, 1 + (samples - 1) * cycles // WORTH_SPLITTING)
+        bounds = [1 + (samples - 1) * index // workers for index in range(workers + 1)]
+        parts = [request.part(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
+        with ThreadPoolExecutor(workers) as pool:
+            # The first sample took as long as any other and the start code, so twice that is a hang.
+            rest = list(pool.map(lambda part: self._run_part(made, elf, part, 2 * cycles * part.samples)[0], parts))
+        return first.followed_by(*rest)
+
+    def _run_part(self, made: Model, elf: Path, request: RunRequest, limit: int) -> tuple[RunResult, int]:
+        """One start of the simulator: the result and the cycles that it took, from reset to end."""
+        with process.scratch() as folder:
+            command = [str(made.path), "--result", "result", "--max-cycles", str(limit)]
+            command += ["--fetch-wait", str(self._rtl.fetch_wait), "--data-wait", str(self._rtl.data_wait)]
+            if request.count is not None:
+                ranges.write(folder / "ranges", request.count)
+                command += ["--ranges", "ranges"]
+            command += self._lay_out_memory(elf, wire.encode(request), folder)
+            ended = process.run(command, folder, dataclasses.replace(request, timeout_s=WALL_LIMIT_S))
+            if ended.code == wire.EXIT_NO_ROOM and request.samples > 1:
+                middle = request.samples // 2
+                first, cycles = self._run_part(made, elf, request.part(0, middle), limit)
+                second, more = self._run_part(made, elf, request.part(middle, request.samples), limit)
+                return first.followed_by(second), cycles + more
+            if ended.code != 0:
+                raise wire.exit_failure(ended.code, ended.console, elf_file.read(elf))
+            response = wire.decode(window.read(folder / "window", 0), request, console=ended.console)
+            result = _read_result(folder / "result")
+            instructions, cycles = None, None
+            if request.count is not None:
+                ranges.check_complete(result.entered, result.finished, request.count, console=ended.console)
+                instructions = InstructionCounts(
+                    sum(result.instructions.values()), ranges.by_symbol(result.instructions, request.count)
+                )
+                cycles = CycleCounts(
+                    sum(result.cycles.values()), ranges.by_symbol(result.cycles, request.count), "rtl", self.conditions
+                )
+        answer = RunResult(
+            response.outputs,
+            response.sample_bytes,
+            response.stack_peak_bytes,
+            instructions,
+            made.tools,
+            ended.console,
+            cycles,
+            Simulation(result.simulated_cycles, result.seconds),
+        )
+        return answer, result.simulated_cycles
+
+    def _lay_out_memory(self, elf: Path, request: bytes, folder: Path) -> list[str]:
+        """Write the files that become memory; returns the options that say where they lie."""
+        flash = self._memory.flash
+        with (folder / "flash").open("wb") as stream:
+            stream.truncate(flash.size)
+            for address, content in elf_file.segments(elf):
+                stream.seek(address - flash.base)
+                stream.write(content)
+        with (folder / "ram").open("wb") as stream:
+            stream.truncate(self._memory.ram.size)
+        window.fill(folder / "window", self._window.size, 0, self._window.size, request)
+        places = (("flash", flash, "ro"), ("ram", self._memory.ram, "rw"), ("window", self._window, "rw"))
+        return [word for name, region, access in places for word in ("--memory", hex(region.base), name, access)]
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What the test bench wrote down: totals of the run, and per identifier what the first inference took."""
+
+    simulated_cycles: int
+    seconds: float
+    entered: int
+    finished: int
+    instructions: Mapping[int, int]
+    cycles: Mapping[int, int]
+
+
+def _read_result(path: Path) -> _Result:
+    lines = [line.split() for line in path.read_text().splitlines()]
+    facts = {words[0]: words[1] for words in lines if len(words) == 2}
+    counts = {int(words[0]): (int(words[1]), int(words[2])) for words in lines if len(words) == 3}
+    return _Result(
+        int(facts["cycles"]),
+        float(facts["seconds"]),
+        int(facts["entered"]),
+        int(facts["finished"]),
+        {key: instructions for key, (instructions, _) in counts.items()},
+        {key: cycles for key, (_, cycles) in counts.items()},
+    )
