@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the Pareto benchmarks share: data, training at an equal budget, points, fronts, and the JSON they leave.
+
+Every network gets the same number of epochs from its random initialisation to its last figure: the seed, each uniformly
+narrowed seed, and each searched network (warm-up, search and fine-tuning together). All follow one cosine of the
+learning rate over that number, see the same augmented images, and are judged on the same test images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plinio_deploy import PIT, cost
+from plinio_deploy.recipe import Split
+from plinio_deploy.recipes import npz
+from plinio_deploy.recipes.models import ResNet8
+from plinio_deploy.search import training
+from plinio_deploy.search.cost.spec import Cost
+
+COSTS: dict[str, Cost] = {"size": cost.params_bit, "macs": cost.ops_no_bias, "ram": cost.peak_ram}
+"""Weights at 8 bits, in bits; multiply-accumulates; bytes of activations at 8 bits."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long everything takes.
+
+    Attributes:
+        images: of the training set; None for all.
+        test_images: of the test set; None for all.
+        epochs: for each network, all phases together.
+        strengths: of the regularizer, relative to the seed's cost.
+        widths: of the uniformly narrowed seeds.
+        batch: images per step.
+    """
+
+    images: int | None
+    test_images: int | None
+    epochs: int
+    strengths: tuple[float, ...]
+    widths: tuple[float, ...]
+    batch: int = 128
+
+
+BUDGETS = {
+    "smoke": Budget(256, 256, 4, (1.0,), (0.5, 1.0), 64),
+    "small": Budget(5000, 2000, 24, (0.3, 1.0, 3.0), (0.35, 0.5, 0.7, 1.0)),
+    "full": Budget(None, None, 60, (0.1, 0.3, 1.0, 2.0, 4.0), (0.25, 0.35, 0.5, 0.7, 1.0)),
+}
+
+WARMUP, SEARCH = 0.2, 0.5
+"""Shares of the epochs; the rest is fine-tuning."""
+
+
+@dataclass
+class Point:
+    """One trained network.
+
+    Attributes:
+        method: ``width``, ``pit``, ``supernet``, ``supernet-pit`` or ``pit-duccio``.
+        setting: width, strength or target.
+        seed: of everything random.
+        size_bytes: weights at 8 bits.
+        macs: multiply-accumulates.
+        ram_bytes: peak of activations at 8 bits.
+        accuracy: on the test images, in percent.
+        seconds: wall time of all phases.
+        details: what was chosen.
+    """
+
+    method: str
+    setting: float | str
+    seed: int
+    size_bytes: float
+    macs: float
+    ram_bytes: float
+    accuracy: float
+    seconds: float
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Course:
+    """Data and training of one run.
+
+    Args:
+        folder: npz files of 10 classes of images.
+        budget: see `Budget`.
+        seed: of initialisation, order and augmentation.
+        device: where to train.
+    """
+
+    def __init__(self, folder: Path, budget: Budget, seed: int, device: str) -> None:
+        data = npz.load(folder, val_fraction=0.02)
+        self.budget, self.seed, self.device = budget, seed, torch.device(device)
+        self.train = _first(data.train, budget.images)
+        self.test = _first(data.test, budget.test_images)
+        self.shape = tuple(self.train.x.shape[1:])
+        self.images = torch.from_numpy(self.train.x).to(self.device)
+        self.labels = torch.from_numpy(self.train.y).to(self.device)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def network(self, width: float = 1.0) -> ResNet8:
+        """A fresh ResNet8, the same for the same seed and width."""
+        torch.manual_seed(self.seed)
+        self.generator.manual_seed(self.seed)
+        return ResNet8(classes=10, channels=self.shape[0], width=width).to(self.device)
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch: shuffled, shifted by up to 4 pixels, mirrored by chance."""
+        order = torch.randperm(len(self.images), generator=self.generator).to(self.device)
+        # Batch norm wants more than one image: a remainder of one is dropped.
+        for chosen in torch.split(order, self.budget.batch):
+            if len(chosen) > 1:
+                yield augment(self.images[chosen], self.generator), self.labels[chosen]
+
+    def fit(
+        self,
+        model: Any,
+        first: int,
+        last: int,
+        optimizer: Any,
+        each: Callable[[int], Any] | None = None,
+        regularizer: Any = None,
+    ) -> None:
+        """Train from epoch ``first`` up to, not including, ``last`` of the budget's epochs.
+
+        Args:
+            model: plain, or under search.
+            first: epoch in the common cosine.
+            last: the one after the last.
+            optimizer: of torch, or `training.Optimizers`, whose optimizer of masks keeps its learning rate.
+            each: called with the number of every epoch before it.
+            regularizer: of the search.
+        """
+        net = optimizer.net if isinstance(optimizer, training.Optimizers) else optimizer
+        for epoch in range(first, last):
+            for group in net.param_groups:
+                group["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * epoch / self.budget.epochs))
+            if each is not None:
+                each(epoch - first)
+            criterion = nn.functional.cross_entropy
+            training.train_epoch(
+                model,
+                self.batches(),
+                criterion,
+                optimizer,
+                regularizer=regularizer,
+                epoch=epoch - first,
+                n_epochs=last - first,
+            )
+
+    def phases(self) -> tuple[int, int, int]:
+        """Last epochs of warm-up, search and fine-tuning."""
+        total = self.budget.epochs
+        warmup = max(1, round(WARMUP * total))
+        return warmup, warmup + max(1, round(SEARCH * total)), total
+
+    def point(self, method: str, setting: float | str, model: nn.Module, started: float, **details: Any) -> Point:
+        """Judge a trained plain network."""
+        use = PIT(model, cost=COSTS, input_shape=self.shape, full_cost=True, autoconvert_layers=False)
+        size, macs, ram = (use.get_cost(name).item() for name in COSTS)
+        seconds = time.monotonic() - started
+        found = Point(method, setting, self.seed, size / 8, macs, ram, self.accuracy(model), seconds, details)
+        sizes = f"{size / 8e3:7.2f} kB  {macs / 1e6:6.2f} MMAC"
+        say(f"{method:13} {setting!s:>8}  {sizes}  {found.accuracy:6.2f} %  {seconds:6.0f} s")
+        return found
+
+    @torch.no_grad()
+    def accuracy(self, model: nn.Module) -> float:
+        """Percent of the test images."""
+        model.eval()
+        x, y = torch.from_numpy(self.test.x), torch.from_numpy(self.test.y)
+        answers = torch.cat([model(images.to(self.device)).argmax(1).cpu() for images in torch.split(x, 256)])
+        return 100.0 * (answers == y).float().mean().item()
+
+
+LEARNING_RATE = 2e-3
+WEIGHT_DECAY = 1e-4
+NAS_RATE = 1e-2
+
+
+def plain_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    """The one that weights under search get too."""
+    return torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+
+
+def search_optimizers(model: Any) -> training.Optimizers:
+    """For weights, and for masks and selections."""
+    return training.optimizers(model, net_lr=LEARNING_RATE, nas_lr=NAS_RATE, weight_decay=WEIGHT_DECAY)
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift each image by up to 4 pixels (zeros come in) and mirror half of them."""
+    count, _, height, width = images.shape
+    padded = nn.functional.pad(images, (4, 4, 4, 4))
+    dy, dx = (torch.randint(0, 9, (count, 1), generator=generator) for _ in range(2))
+    rows = (dy + torch.arange(height)).to(images.device)
+    columns = dx + torch.arange(width)
+    mirrored = torch.rand(count, 1, generator=generator) < 0.5
+    columns = torch.where(mirrored, columns.flip(1), columns).to(images.device)
+    index = torch.arange(count, device=images.device)
+    return padded[index[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def uniform_widths(course: Course) -> list[Point]:
+    """The seed and its uniformly narrowed copies, each trained for the whole budget."""
+    points = []
+    for width in course.budget.widths:
+        started = time.monotonic()
+        model = course.network(width)
+        course.fit(model, 0, course.budget.epochs, plain_optimizer(model))
+        points.append(course.point("width", width, model, started))
+    return points
+
+
+def front(points: Sequence[Point]) -> list[tuple[float, float]]:
+    """Sizes and accuracies that no other point beats in both, means over seeds, by size."""
+    groups: dict[tuple[str, str], list[Point]] = {}
+    for point in points:
+        groups.setdefault((point.method, str(point.setting)), []).append(point)
+    means = sorted((_mean(g, "size_bytes"), _mean(g, "accuracy")) for g in groups.values())
+    kept: list[tuple[float, float]] = []
+    for size, accuracy in means:
+        if not kept or accuracy > kept[-1][1]:
+            kept.append((size, accuracy))
+    return kept
+
+
+def at_size(kept: Sequence[tuple[float, float]], size: float) -> float | None:
+    """Accuracy of a front at a size: linear in the logarithm of size between points; None below the smallest."""
+    if not kept or size < kept[0][0]:
+        return None
+    for (a, low), (b, high) in pairwise(kept):
+        if size <= b:
+            return low + (high - low) * math.log(size / a) / math.log(b / a)
+    return kept[-1][1]
+
+
+def compare(points: Sequence[Point], fractions: Sequence[float] = (0.25, 0.4, 0.6)) -> dict[str, Any]:
+    """Each method against uniform widths at three sizes, and how small it gets at the accuracy of the seed."""
+    widths = [p for p in points if p.method == "width"]
+    seeds = [p for p in widths if p.setting == 1.0]
+    seed_size, seed_accuracy = _mean(seeds, "size_bytes"), _mean(seeds, "accuracy")
+    found: dict[str, Any] = {"seed": {"size_bytes": seed_size, "accuracy": seed_accuracy}}
+    for method in dict.fromkeys(p.method for p in points if p.method != "width"):
+        own = front([p for p in points if p.method == method])
+        rows = []
+        for fraction in fractions:
+            ours, theirs = at_size(own, fraction * seed_size), at_size(front(widths), fraction * seed_size)
+            gain = None if ours is None or theirs is None else round(ours - theirs, 3)
+            rows.append({"size_fraction": fraction, "accuracy": ours, "uniform_width": theirs, "gain": gain})
+        lossless = [size for size, accuracy in own if accuracy >= seed_accuracy]
+        reduction = round(100 * (1 - min(lossless) / seed_size), 2) if lossless else None
+        found[method] = {"at_equal_size": rows, "reduction_percent_at_no_loss": reduction, "front": own}
+    return found
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def arguments(description: str, name: str) -> argparse.Namespace:
+    """What both benchmarks take on the command line."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", type=Path, required=True, help="folder of npz files, e.g. CIFAR-10 or Fashion-MNIST")
+    parser.add_argument("--budget", choices=sorted(BUDGETS), default="small")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--epochs", type=int, help="instead of the budget's")
+    parser.add_argument("--images", type=int, help="training images, instead of the budget's")
+    default = Path("benchmarks/results") / f"{name}.json"
+    parser.add_argument("--out", type=Path, default=default, help="where the JSON goes")
+    return parser.parse_args()
+
+
+def run(description: str, name: str, methods: Sequence[Callable[[Course], list[Point]]]) -> None:
+    """Train everything for every seed, compare, and write the JSON after each method, so that nothing is lost."""
+    given = arguments(description, name)
+    torch.set_num_threads(given.threads)
+    budget = BUDGETS[given.budget]
+    budget = replace(budget, epochs=given.epochs or budget.epochs, images=given.images or budget.images)
+    started, points = time.monotonic(), list[Point]()
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    for seed in given.seeds:
+        course = Course(given.data, budget, seed, given.device)
+        for method in methods:
+            points += method(course)
+            document = {
+                "benchmark": name,
+                "data": given.data.name,
+                "train_images": len(course.train),
+                "test_images": len(course.test),
+                "budget": {"name": given.budget, **asdict(budget)},
+                "seeds": given.seeds,
+                "torch": torch.__version__.split("+")[0],
+                "device": given.device,
+                "threads": given.threads,
+                "seconds": round(time.monotonic() - started, 1),
+                "comparison": compare(points),
+                "points": [asdict(point) for point in points],
+            }
+            given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _first(split: Split, count: int | None) -> Split:
+    return split if count is None else Split(split.x[:count], split.y[:count])
+
+
+def _mean(points: Sequence[Point], name: str) -> float:
+    return sum(float(getattr(point, name)) for point in points) / len(points)
