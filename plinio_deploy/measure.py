@@ -22,6 +22,7 @@ from plinio_deploy import interpreter
 from plinio_deploy.errors import AccuracyTooLow, InvalidNetwork, NotBitExact
 from plinio_deploy.network import Network, Tensor
 from plinio_deploy.packing import ByteArray, CodeArray, pack, unpack
+from plinio_deploy.targets.runners.base import CycleCounts, Simulation
 
 CHUNK = 64
 """Samples that the interpreter takes at a time, so that a large test set needs little memory."""
@@ -285,14 +286,15 @@ def compare(network: Network, steps: Sequence[Step], expected: Reference, output
         network: the network that both computed.
         steps: the generated code's steps in order.
         expected: what the interpreter computed.
-        outputs: the device's packed outputs of all samples, back to back.
+        outputs: the device's packed outputs, back to back: of all samples, or of the first that a slow device ran.
         trace: the device's packed step tensors of the first samples, back to back.
 
     Raises:
-        ValueError: a device sent more or fewer bytes than asked for; a runner checks that earlier.
+        ValueError: a device sent no whole number of samples, or more than asked for; a runner checks that earlier.
     """
-    got_outputs = np.frombuffer(outputs, dtype=np.uint8).reshape(expected.outputs.shape)
-    got_trace = np.frombuffer(trace, dtype=np.uint8).reshape(expected.trace.shape)
+    got_outputs = np.frombuffer(outputs, dtype=np.uint8).reshape(-1, expected.outputs.shape[1])
+    got_trace = np.frombuffer(trace, dtype=np.uint8).reshape(-1 if trace else 0, expected.trace.shape[1])
+    expected = Reference(expected.outputs[: len(got_outputs)], expected.trace[: len(got_trace)])
     writers = {op.output: op.name for op in network.ops}
     output_fields = [(writers.get(tensor.name, "input"), tensor) for tensor in network.output_tensors()]
     step_fields = [(step.layer, network.tensors[step.tensor]) for step in steps]
@@ -316,6 +318,8 @@ def measurement(
     metrics: Metrics,
     layers: Sequence[Mapping[str, Any]],
     instructions: int | None,
+    cycles: CycleCounts | None,
+    simulation: Simulation | None,
     memory: Mapping[str, int | None],
     network_digest: str,
     tools: Mapping[str, str],
@@ -329,11 +333,13 @@ def measurement(
         metrics: of the integerize stage. The device's accuracy is the integer one, for its outputs are the same.
         layers: one mapping per step.
         instructions: of one inference; ``None`` where the runner cannot count.
+        cycles: of one inference; ``None`` where the runner cannot tell.
+        simulation: how much a simulator did, if one did.
         memory: the keys of `MEMORY_KEYS`, in bytes.
         network_digest: of the integer network.
         tools: versions of everything that took part.
     """
-    return {
+    document = {
         "schema": 1,
         "target": target,
         "runner": runner,
@@ -344,13 +350,26 @@ def measurement(
         "traced_tensors": comparison.traced_tensors,
         "accuracy": {"float": metrics.in_float, "integer": metrics.in_integers},
         "macs": sum(int(layer["macs"]) for layer in layers),
-        "total": {"instructions": instructions, "cycles": None, "cycles_source": None},
+        "total": {
+            "instructions": instructions,
+            "cycles": None if cycles is None else cycles.total,
+            "cycles_source": None if cycles is None else cycles.source,
+            "cycles_conditions": None if cycles is None else cycles.conditions,
+        },
         "layers": [dict(layer) for layer in layers],
         "memory": {key: memory[key] for key in MEMORY_KEYS},
         "network_digest": network_digest,
         "tools": dict(tools),
-        "sources": dict(SOURCES, instructions=SOURCES["instructions"] if instructions is not None else "not counted"),
+        "sources": {
+            **SOURCES,
+            "instructions": SOURCES["instructions"] if instructions is not None else "not counted",
+            "cycles": "not counted" if cycles is None else f"{CYCLE_SOURCES[cycles.source]}; {cycles.conditions}",
+        },
     }
+    if simulation is not None:
+        speed = round(simulation.cycles / max(simulation.seconds, 1e-9))
+        document["simulation"] = {"cycles": simulation.cycles, "cycles_per_second": speed}
+    return document
 
 
 MEMORY_KEYS = (
@@ -362,6 +381,12 @@ MEMORY_KEYS = (
     "weights_bytes",
     "code_bytes",
 )
+
+CYCLE_SOURCES: Mapping[str, str] = {
+    "rtl": "counted in the simulated RTL of the core itself, exact",
+    "model": "a model of the core's timing, applied to the instructions that one inference executed",
+    "board": "read from a counter of the hardware",
+}
 
 SOURCES: Mapping[str, str] = {
     "outputs": "read from the device and compared byte by byte with the interpreter",

@@ -18,6 +18,9 @@ from plinio_deploy.targets import build as builder
 from plinio_deploy.targets import toolchains
 from plinio_deploy.targets.schema import Target
 
+_DISK_FULL = ("No space left on device", "File too large", "File size limit exceeded")
+"""What compilers print when it is not the program's fault."""
+
 _CODE = ("targets", "firmware", "pipeline/build.py")
 
 
@@ -70,9 +73,11 @@ def run(folder: StageFolder, project: Project, target: Target, terminal: Termina
         try:
             result = builder.build(project.artifact, project.inputs, target, work)
         except BuildFailed as error:
-            if "No space left on device" in str(error):
-                raise OutputError(f"cannot write to {folder.path}", got="No space left on device") from error
-            raise
+            full = next((words for words in _DISK_FULL if words in str(error)), None)
+            if full is None:
+                raise
+            hints = ("free some space, or name another folder with --out",)
+            raise OutputError(f"cannot write to {folder.path}", got=full, hints=hints) from error
         for name in ("src", "obj"):
             shutil.rmtree(work / name)
         return {

@@ -30,7 +30,7 @@ from plinio_deploy.network import Network
 from plinio_deploy.pipeline.build import Project
 from plinio_deploy.pipeline.stage import Record, StageFolder, digest_json, package_digest, perform
 from plinio_deploy.targets import elf, runners
-from plinio_deploy.targets.runners.base import InstructionCounts, Runner, RunRequest, RunResult, count_request
+from plinio_deploy.targets.runners.base import Runner, RunRequest, RunResult, count_request
 from plinio_deploy.targets.schema import Target
 
 MEASUREMENT = "measurement.json"
@@ -98,7 +98,7 @@ def run(folder: StageFolder, bench: Bench, target: Target, built: StageFolder, t
         "metrics": digest_json(vars(bench.metrics)),
         "network": storage.digest(bench.network),
         "samples": f"{bench.data.samples}, {bench.trace_samples} traced",
-        "runner": runner.name,
+        "runner": digest_json([runner.name, target.rtl.model_dump() if target.rtl is not None else None]),
         "code": package_digest(*_CODE),
     }
 
@@ -125,20 +125,22 @@ def _measure(
     everything = input_bytes(bench.network, bench.data)
     with terminal.progress(f"measure {target.name}", 2) as advance:
         outputs = runner.run(program, RunRequest("outputs", everything, bench.data.samples, count))
-        advance(1, f"{bench.data.samples} samples run")
-        trace = b""
+        advance(1, f"{outputs.samples} samples run")
+        trace = None
         if bench.trace_samples:
             few = input_bytes(bench.network, bench.data.head(bench.trace_samples))
-            trace = runner.run(program, RunRequest("trace", few, bench.trace_samples)).outputs
-        advance(2, f"{bench.trace_samples} samples traced")
-    comparison = compare(bench.network, bench.steps, expected, outputs.outputs, trace)
+            trace = runner.run(program, RunRequest("trace", few, bench.trace_samples))
+        advance(2, f"{trace.samples if trace else 0} samples traced")
+    comparison = compare(bench.network, bench.steps, expected, outputs.outputs, trace.outputs if trace else b"")
     document = measurement(
         target=target.name,
         runner=runner.name,
         comparison=comparison,
         metrics=bench.metrics,
-        layers=_layers(manifest.steps, outputs.instructions, facts["layers"]),
+        layers=_layers(manifest.steps, outputs, facts["layers"]),
         instructions=outputs.instructions.total if outputs.instructions is not None else None,
+        cycles=outputs.cycles,
+        simulation=outputs.simulation,
         memory=_memory(manifest, facts, outputs),
         network_digest=storage.digest(bench.network),
         tools={**facts["tools"], **outputs.tools},
@@ -158,18 +160,18 @@ def _memory(manifest: Manifest, facts: Mapping[str, Any], result: RunResult) -> 
     }
 
 
-def _layers(
-    steps: Sequence[StepEntry], counts: InstructionCounts | None, code_bytes: Mapping[str, int]
-) -> list[dict[str, Any]]:
+def _layers(steps: Sequence[StepEntry], result: RunResult, code_bytes: Mapping[str, int]) -> list[dict[str, Any]]:
     """One entry per step."""
+    # A layer that the compiler inlined in spite of all has no symbol, hence no count of its own.
+    instructions = result.instructions.by_symbol if result.instructions is not None else {}
+    cycles = result.cycles.by_symbol if result.cycles is not None else {}
     return [
         {
             "name": step.layer,
             "op": step.op,
             "macs": step.macs,
-            # A layer that the compiler inlined in spite of all has no symbol, hence no count of its own.
-            "instructions": None if counts is None else counts.by_symbol.get(step.symbol),
-            "cycles": None,
+            "instructions": instructions.get(step.symbol),
+            "cycles": cycles.get(step.symbol),
             "w_bits": dict(step.w_bits),
             "a_bits": step.a_bits,
             "tensor": step.tensor,

@@ -203,11 +203,11 @@ class StageFolder:
             for entry in self.work.iterdir():
                 if entry.name.startswith("."):
                     shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            record = Record(self.parts[0], dict(inputs), _digests(self.work), dict(facts))
-            write_atomically(self.work / RECORD, record.to_json().encode())
+            text = Record(self.parts[0], dict(inputs), _digests(self.work), dict(facts)).to_json()
+            write_atomically(self.work / RECORD, text.encode())
             self.path.parent.mkdir(parents=True, exist_ok=True)
             _replace(self.work, self.path)
-        return record
+        return Record.from_json(text)  # as a later run will read it, so that both go on from the very same facts
 
 
 def perform(

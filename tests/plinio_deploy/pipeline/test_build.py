@@ -48,10 +48,17 @@ def test_inputs_come_from_the_manifest(workspace: Workspace) -> None:
     assert inputs.prefix == "net"
     assert "net.c" in inputs.sources
     assert inputs.arena_bytes == _project(workspace).manifest.arena_bytes
-    assert [layer.name for layer in inputs.layers][0] == "border"
+    assert inputs.layers[0].name == "border"
 
 
-@pytest.mark.parametrize(("text", "kind"), [("No space left on device", OutputError), ("syntax error", BuildFailed)])
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("No space left on device", OutputError),
+        ("File size limit exceeded", OutputError),
+        ("syntax error", BuildFailed),
+    ],
+)
 def test_full_disk_is_not_blamed_on_the_compiler(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, text: str, kind: type[Exception]
 ) -> None:

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,6 +9,7 @@ from plinio_deploy.console import Terminal
 from plinio_deploy.measure import TestData, load_test_data
 from plinio_deploy.pipeline import integerize, train
 from plinio_deploy.pipeline.request import Request
+from plinio_deploy.pipeline.stage import Record
 from plinio_deploy.pipeline.workspace import Workspace
 from tests.plinio_deploy.pipeline.test_train import TINY
 
@@ -27,7 +26,7 @@ def trainer(request_: Request) -> train.Trainer:
     return train.prepare(request_, QUIET)
 
 
-def _run(request: Request, trainer: train.Trainer) -> integerize.Record:
+def _run(request: Request, trainer: train.Trainer) -> Record:
     workspace = request.workspace
     trained = train.run(workspace.train, trainer, QUIET)
     return integerize.run(workspace.integerize, trainer, trained, workspace.train.path, QUIET)

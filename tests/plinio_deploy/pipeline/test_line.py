@@ -69,7 +69,7 @@ def test_report_leaves_out_measurements_of_another_network(tmp_path: Path) -> No
     line.generate_only(request, None, QUIET)
     line.build_only(request, QUIET)
     line.measure_only(request, QUIET)
-    other = with_op(toy(), "stem", bias=toy().ops[1].bias + 1)  # type: ignore[union-attr,operator]
+    other = with_op(toy(), "stem", bias=toy().ops[1].bias + 1)  # type: ignore[union-attr]
     storage.save(other, request.workspace.integerize.path)
     with pytest.raises(UsageError, match="no measurement of this network"):
         line.report_only(request, QUIET)

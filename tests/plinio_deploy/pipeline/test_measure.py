@@ -13,6 +13,7 @@ from plinio_deploy.console import Terminal
 from plinio_deploy.errors import NotBitExact
 from plinio_deploy.measure import load_test_data
 from plinio_deploy.pipeline import build, generate, measure
+from plinio_deploy.pipeline.stage import Record
 from plinio_deploy.pipeline.workspace import Workspace
 from plinio_deploy.targets import registry
 from plinio_deploy.targets.runners.base import RunRequest, RunResult
@@ -37,7 +38,7 @@ def _bench(workspace: Workspace, trace_samples: int = 4) -> measure.Bench:
     return measure.Bench(storage.load(workspace.integerize.path), data, metrics, project, trace_samples)
 
 
-def _run(workspace: Workspace, bench: measure.Bench) -> measure.Record:
+def _run(workspace: Workspace, bench: measure.Bench) -> Record:
     return measure.run(workspace.measure("host"), bench, registry.load("host"), workspace.build("host"), QUIET)
 
 

@@ -109,6 +109,16 @@ def test_record_has_the_same_bytes_in_another_folder(tmp_path: Path) -> None:
     assert str(tmp_path).encode() not in records[0]
 
 
+def test_facts_are_the_same_whether_made_or_kept(folder: StageFolder) -> None:
+    def make(_: Path) -> Mapping[str, Any]:
+        return {"z": 1, "a": [(1, 2)]}
+
+    made = perform(folder, INPUTS, Terminal(-1), make)
+    kept = perform(folder, INPUTS, Terminal(-1), make)
+    assert kept.kept
+    assert json.dumps(made.facts) == json.dumps(kept.facts)
+
+
 def test_record_of_another_schema_is_refused() -> None:
     with pytest.raises(ValueError, match="schema 1"):
         Record.from_json('{"schema": 2}')

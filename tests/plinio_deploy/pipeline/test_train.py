@@ -13,6 +13,7 @@ from plinio_deploy.console import Terminal
 from plinio_deploy.errors import RecipeError
 from plinio_deploy.pipeline import train
 from plinio_deploy.pipeline.request import Request, Training
+from plinio_deploy.pipeline.stage import Record
 from plinio_deploy.pipeline.workspace import Workspace
 from plinio_deploy.recipe import Data, Split
 
@@ -24,7 +25,7 @@ def _request(out: Path, recipe: Path = TINY, **training: int) -> Request:
     return Request(Workspace(out), str(recipe), training=Training(**training))
 
 
-def _train(request: Request) -> train.Record:
+def _train(request: Request) -> Record:
     return train.run(request.workspace.train, train.prepare(request, QUIET), QUIET)
 
 
@@ -82,7 +83,7 @@ def test_interrupted_training_goes_on_to_the_same_bytes(
 
 
 def test_settings_and_source_decide_whether_it_is_kept(tmp_path: Path) -> None:
-    recipe = shutil.copy(TINY, tmp_path / "mine.py")
+    recipe = Path(shutil.copy(TINY, tmp_path / "mine.py"))
     _train(_request(tmp_path / "out", recipe, epochs=0, qat_epochs=0))
     assert _train(_request(tmp_path / "out", recipe, epochs=0, qat_epochs=0)).kept
     assert not _train(_request(tmp_path / "out", recipe, epochs=0, qat_epochs=0, seed=5)).kept

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -12,11 +12,11 @@ from plinio_deploy.report import svg
 from tests.plinio_deploy.report.samples import plan
 
 
-def _parse(text: str) -> ElementTree.Element:
-    return ElementTree.fromstring(text)  # noqa: S314 (our own text)
+def _parse(text: str) -> ET.Element:
+    return ET.fromstring(text)  # noqa: S314 (our own text)
 
 
-def _rects(root: ElementTree.Element) -> dict[str, dict[str, float]]:
+def _rects(root: ET.Element) -> dict[str, dict[str, float]]:
     """Place and size of each rectangle by the first word of its hover text."""
     return {
         (rect.findtext("title") or "").partition(":")[0]: {
@@ -26,7 +26,7 @@ def _rects(root: ElementTree.Element) -> dict[str, dict[str, float]]:
     }
 
 
-def _inside(root: ElementTree.Element) -> bool:
+def _inside(root: ET.Element) -> bool:
     _, _, width, height = map(float, root.get("viewBox", "").split())
     return all(
         0 <= rect["x"] and rect["x"] + rect["width"] <= width + 0.5 and 0 <= rect["y"] <= height - rect["height"] + 0.5
