@@ -12,6 +12,7 @@ from pathlib import Path
 
 from plinio_deploy.artifact import Artifact
 from plinio_deploy.codegen import Manifest, Options, Vectors, generate
+from plinio_deploy.codegen.kernel import Site
 from plinio_deploy.network import Network
 from tests.networks import packed_samples, random_inputs, reference
 
@@ -110,3 +111,22 @@ def check_case(library: ctypes.CDLL, prefix: str, case: Case) -> None:
     arena = _Guarded(manifest.arena_bytes)
     assert library[f"{prefix}_selftest"](arena.pointer, ctypes.byref(first)) == 0
     assert first.value == -1
+
+
+def check_networks(networks: Sequence[Network], folder: Path, samples: int = 3) -> list[Case]:
+    """Generate, compile and compare several networks; hands back the cases for further questions."""
+    cases = {f"n{index}": make_case(network, f"n{index}", samples) for index, network in enumerate(networks)}
+    library = build_library(cases, folder)
+    for prefix, case in cases.items():
+        check_case(library, prefix, case)
+    return list(cases.values())
+
+
+def sites(network: Network, *, may_alias: bool = True) -> list[Site]:
+    """The site of every op, for portable C."""
+    return [Site.of(network, op, frozenset(), may_alias=may_alias) for op in network.ops]
+
+
+def kernel_names(case: Case) -> list[str]:
+    """Which kernel executes each step."""
+    return [step.kernel for step in case.manifest.steps]

@@ -13,7 +13,7 @@ import pytest
 from plinio_deploy.artifact import Artifact
 from plinio_deploy.network import Flavour
 from tests.codegen.harness import STRICT, Case, build_library, check_case, compile_c, gcc, make_case
-from tests.networks import NETWORKS, Builder, digits_cnn, random_network
+from tests.networks import NETWORKS, digits_cnn, random_network
 
 pytestmark = pytest.mark.host
 
@@ -44,50 +44,6 @@ def test_random_networks(first: int, tmp_path: Path) -> None:
     library = build_library(cases, tmp_path)
     for prefix, case in cases.items():
         check_case(library, prefix, case)
-
-
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_every_single_combination_of_widths(flavour: Flavour, tmp_path: Path) -> None:
-    """A convolution per input width and sign, weight width, output width and sign; padded, odd channels."""
-    cases = {}
-    for bits in (2, 4, 8):
-        b = Builder(bits, flavour)
-        for signed in (False, True):
-            x = b.input((3, 3, 3), b.quantizer(bits, signed))
-            for w_bits in ((2,), (4,), (8,), (8, 2, 4)):
-                for out_bits in (2, 4, 8):
-                    for out_signed in (False, True):
-                        out = b.quantizer(out_bits, out_signed)
-                        b.conv(x, 3, (2, 2), padding=(1, 0, 0, 1), w_bits=w_bits, out=out)
-        cases[f"w{bits}"] = make_case(b.build(), f"w{bits}", samples=2)
-    library = build_library(cases, tmp_path)
-    for prefix, case in cases.items():
-        check_case(library, prefix, case)
-
-
-@pytest.mark.parametrize("double_rounding", [False, True])
-def test_both_roundings_of_tensorflow_lite(double_rounding: bool, tmp_path: Path) -> None:
-    b = Builder(5, "tflite")
-    b.double_rounding = double_rounding
-    x = b.conv(b.input((6, 6, 3)), 8, padding=(1, 1, 1, 1), gain=1.0)
-    b.add(b.requantize(x), x)
-    case = make_case(b.build(), samples=16)
-    check_case(build_library({"net": case}, tmp_path), "net", case)
-
-
-def test_windows_that_lie_in_the_padding_alone(tmp_path: Path) -> None:
-    b = Builder(6)
-    q = (8, True, 0.05, 9)
-    x = b.input((3, 1, 2), q)
-    for padding in ((4, 4, 3, 3), (4, 0, 0, 3), (0, 5, 2, 2)):
-        b.conv(x, 3, (2, 2), padding=padding, out=q)
-        b.avg_pool(x, (2, 2), padding=padding, out=q)
-    y = b.input((3, 1, 2), (4, False, 0.05, 0))
-    b.conv(y, 3, (2, 2), padding=(4, 4, 3, 3), out=q)
-    b.conv(y, 2, (2, 2), padding=(4, 4, 3, 3), groups=2, out=q)
-    b.avg_pool(y, (2, 2), padding=(4, 4, 3, 3), out=q)
-    case = make_case(b.build())
-    check_case(build_library({"net": case}, tmp_path), "net", case)
 
 
 def test_a_wrong_weight_is_noticed_by_trace_and_self_test(tmp_path: Path) -> None:

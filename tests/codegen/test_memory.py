@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plinio_deploy.codegen.liveness import Block, bound, live_bytes, round_up
+from plinio_deploy.codegen.liveness import Block, bound
 from plinio_deploy.codegen.memory import ALIGNMENT, BLOCK_LIMIT, MemoryPlan, plan
 
 
@@ -48,14 +48,6 @@ def test_the_exact_search_is_at_least_as_good_as_greedy(of: list[Block]) -> None
     greedy, exact = plan(of, node_limit=0), plan(of)
     check(exact, of, ALIGNMENT)
     assert exact.arena_bytes <= greedy.arena_bytes
-
-
-@given(blocks())
-def test_the_bound_is_the_fullest_step(of: list[Block]) -> None:
-    live = live_bytes(of, 1)
-    for step, total in enumerate(live):
-        assert total == sum(block.nbytes for block in of if block.first <= step <= block.last)
-    assert bound(of, 1) == max(live, default=0)
 
 
 @given(blocks(), st.randoms(use_true_random=False))
@@ -100,7 +92,3 @@ def test_where_greedy_misses_the_bound_the_search_mostly_reaches_it(count: int) 
 def test_a_very_long_network_is_placed_without_the_search() -> None:
     of = hard_case(3, BLOCK_LIMIT + 200)
     check(plan(of), of, ALIGNMENT)
-
-
-def test_sizes_are_rounded_up() -> None:
-    assert [round_up(size, 4) for size in (0, 1, 4, 5)] == [0, 4, 4, 8]
