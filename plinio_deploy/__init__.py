@@ -1,8 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A PyTorch model in, measured firmware out, in one command."""
+"""A PyTorch model in, measured firmware out, in one command.
+
+The search side is here under the names its users know: ``from plinio_deploy import SuperNet, SuperNetModule, PIT, cost,
+regularizers``. They are looked up at first use, so that ``import plinio_deploy`` alone does not load torch.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plinio_deploy.search import cost as cost
+    from plinio_deploy.search import regularizers as regularizers
+    from plinio_deploy.search import training as training
+    from plinio_deploy.search.methods.pit import PIT as PIT
+    from plinio_deploy.search.methods.supernet import SuperNet as SuperNet
+    from plinio_deploy.search.methods.supernet import SuperNetModule as SuperNetModule
+
 __version__ = "0.1.0"
 
-__all__ = ["__version__"]
+_LAZY = {
+    "PIT": ("plinio_deploy.search.methods.pit", "PIT"),
+    "SuperNet": ("plinio_deploy.search.methods.supernet", "SuperNet"),
+    "SuperNetModule": ("plinio_deploy.search.methods.supernet", "SuperNetModule"),
+    "cost": ("plinio_deploy.search.cost", None),
+    "regularizers": ("plinio_deploy.search.regularizers", None),
+    "training": ("plinio_deploy.search.training", None),
+}
+"""Public name -> module it is in, and its name there (``None``: it is that module)."""
+
+__all__ = ["PIT", "SuperNet", "SuperNetModule", "__version__", "cost", "regularizers", "training"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, member = _LAZY[name]
+    found = import_module(module)
+    value = found if member is None else getattr(found, member)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
