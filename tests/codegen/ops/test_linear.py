@@ -19,7 +19,7 @@ pytestmark = pytest.mark.host
 def test_every_combination_of_widths_and_odd_lengths(flavour: Flavour, tmp_path: Path) -> None:
     b = Builder(1, flavour)
     for bits, out_bits, w_bits in product((2, 4, 8), (2, 4, 8), ((2,), (4,), (8,), (8, 2, 4))):
-        x = b.input((b.rng.integers(1, 19),), b.quantizer(bits))
+        x = b.input((int(b.rng.integers(1, 19)),), b.quantizer(bits))
         b.linear(x, 7, w_bits=w_bits, out=b.quantizer(out_bits), relu=bool(b.rng.integers(2)))
     case = check_networks([b.build()], tmp_path, samples=3)[0]
     assert set(kernel_names(case)) == {"linear_plain"}
