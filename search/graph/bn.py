@@ -36,10 +36,10 @@ def scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = torch.rsqrt(norm.running_var + norm.eps)
-    if norm.weight is not None:
+    if norm.affine:
         scale = scale * norm.weight.detach()
     shift = -norm.running_mean * scale
-    return scale, shift if norm.bias is None else shift + norm.bias.detach()
+    return scale, shift + norm.bias.detach() if norm.affine else shift
 
 
 def _per_output(layer: nn.Module, values: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def _per_output(layer: nn.Module, values: Tensor) -> Tensor:
 
 
 def _foldable(traced: fx.GraphModule, node: fx.Node, calls: dict[str, int]) -> bool:
-    """Is this a batch norm that directly follows a convolution, both called once and the convolution read by nothing else?"""
+    """Is this a batch norm right after a convolution, both called once, the convolution read by nothing else?"""
     source = node.args[0] if node.args else None
     if node.op != "call_module" or not isinstance(source, fx.Node) or source.op != "call_module":
         return False
@@ -64,7 +64,7 @@ def _foldable(traced: fx.GraphModule, node: fx.Node, calls: dict[str, int]) -> b
 
 
 def fold_batch_norms(traced: fx.GraphModule, prefix: str = "") -> dict[str, FoldedNorm]:
-    """Fold in place wherever it is exact, branches of alternatives included; returns the norms by path of their layer."""
+    """Fold in place wherever it is exact, also in branches; returns the norms by path of their layer."""
     found: dict[str, FoldedNorm] = {}
     calls: dict[str, int] = {}
     for node in traced.graph.nodes:
@@ -124,4 +124,4 @@ def unfold(layer: nn.Module, folded: FoldedNorm, norm: nn.Module) -> None:
         norm.weight = nn.Parameter(scale * torch.sqrt(norm.running_var + norm.eps))
         norm.bias = nn.Parameter(shift.clone())
         norm.affine = True
-    layer.bias = None if folded.bias is None else nn.Parameter(folded.bias.clone())
+    layer.register_parameter("bias", None if folded.bias is None else nn.Parameter(folded.bias.clone()))

@@ -33,7 +33,8 @@ class LayerInfo:
     """A layer with weights, as the analysis sees it.
 
     ``ins`` is ``None`` where the input is not governed at all; ``outs`` has one identifier per output channel.
-    ``modules``: all that share the weight, by path. ``kind``: dense layers mix all inputs, depthwise ones keep each channel apart, grouped ones tie position j of all groups.
+    ``modules``: all that share the weight, by path. ``kind``: dense layers mix all inputs, depthwise ones keep each
+    channel apart, grouped ones tie position j of all groups.
     """
 
     path: str
@@ -147,7 +148,7 @@ class Channels:
             self.ids.unify(governed[0].ids, result.ids)
         return governed[0]
 
-    # ------------------------------------------------------------------------------------------------ helpers of handlers
+    # ------------------------------------------------------------------------------------------ helpers of handlers
 
     def tensors(self, node: fx.Node) -> list[fx.Node]:
         """The tensor inputs of a node."""

@@ -8,6 +8,7 @@ operation does to the labels of the living elements must be what the original di
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,8 @@ from torch import Tensor, fx, nn
 from plinio_deploy.search.graph.channels import Channels
 from plinio_deploy.search.graph.ids import Features, IdArray
 from plinio_deploy.search.graph.layers import MOVEMENT as MOVEMENT_MODULES
-from plinio_deploy.search.graph.ops import MOVEMENT, name_of, run_on_ids
+from plinio_deploy.search.graph.names import MOVEMENT, name_of
+from plinio_deploy.search.graph.ops import run_on_ids
 from plinio_deploy.search.graph.shapes import Plain
 from plinio_deploy.search.graph.trace import evaluate, unsupported
 
@@ -27,9 +29,11 @@ class Slicer(Protocol):
 
     def alive(self, ids: IdArray) -> IdArray:
         """Indices of the living channels among those with these identifiers."""
+        ...
 
     def module(self, path: str, module: nn.Module) -> nn.Module:
         """The module without its dead channels."""
+        ...
 
     def branch(self, path: str, choice: nn.Module) -> int | None:
         """Which branch of alternatives stays; ``None`` keeps them all."""
@@ -115,7 +119,7 @@ class Rewriter:
         full = f"{self.prefix}{path}"
         chosen = self.slicer.branch(full, module)
         if chosen is not None:
-            branch = module.branches[chosen]  # type: ignore[index, union-attr]
+            branch = module.branches[chosen]  # type: ignore[index]
             assert isinstance(branch, fx.GraphModule)
             inner = Rewriter(self.channels, branch, f"{full}.branches.{chosen}.", self.slicer)
             self.modules.setdefault(path, inner.run())
@@ -203,21 +207,15 @@ class Rewriter:
         tensors = [item for item in self.channels.tensors(node) if item not in self.channels.indices]
         if tensors == [source] and isinstance(have, Tensor):
             if isinstance(want, Tensor):
-                return (
-                    self._reshaped(node, want, have)
-                    or self._picked(node, want, have)
-                    or self._gathered(node, want, have)
-                )
-            axis = next(
-                (
-                    axis
-                    for axis in range(have.dim())
-                    if _same(lambda axis=axis: have.split(_lengths(want, axis), axis), want)
-                ),
-                None,
-            )
-            if axis is not None:
-                return self.graph.call_function(torch.split, (self.new[source], _lengths(want, axis), axis))
+                found = self._reshaped(node, want, have) or self._picked(node, want, have)
+                found = found or self._gathered(node, want, have)
+                if found is not None:
+                    return found
+            else:
+                for axis in range(have.dim()):
+                    lengths = _lengths(want, axis)
+                    if _same(partial(torch.split, have, lengths, axis), want):
+                        return self.graph.call_function(torch.split, (self.new[source], lengths, axis))
         raise unsupported(
             node,
             "this operation cannot be written without the channels that were pruned away",

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """From an ``nn.Module`` to a ``torch.fx`` graph whose nodes know their place in the user's code.
 
-Leaves of the trace are the layers of ``torch.nn`` (and sub-classes that keep the layer's ``forward``), modules that offer
-alternatives (``SuperNetModule``: anything with ``branches`` and ``theta``), and whatever the user marks. The example input
-runs alongside the trace, so that questions about shapes (``if x.shape[1] == 3``, ``for part in x.chunk(2)``, ``len``)
-have an answer; questions about *values* have none and are refused.
+Leaves of the trace are the layers of ``torch.nn`` (and sub-classes that keep the layer's ``forward``), modules that
+offer alternatives (``SuperNetModule``: anything with ``branches`` and ``theta``), and whatever the user marks. The
+example input runs alongside the trace, so that questions about shapes (``if x.shape[1] == 3``, ``for part in
+x.chunk(2)``, ``len``) have an answer; questions about *values* have none and are refused.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ def is_choice(module: nn.Module) -> bool:
 
 
 def is_torch_layer(module: nn.Module) -> bool:
-    """Is the module a layer of ``torch.nn``, or a sub-class of one that computes the same or says that it stands for it?"""
+    """Is the module a layer of ``torch.nn``, or a sub-class that computes the same or says that it stands for it?"""
     if getattr(type(module), "stands_for_base", False):
         return True
     if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict | fx.GraphModule):
@@ -95,7 +96,7 @@ class _Proxy(fx.Proxy):
             return self.tracer.create_proxy("call_function", getattr, (self, k), {})
         return super().__getattr__(k)
 
-    def __len__(self) -> int:  # type: ignore[override]
+    def __len__(self) -> int:
         return len(self.tracer.static(self, "len()"))
 
     def __index__(self) -> int:
@@ -201,7 +202,7 @@ class _Tracer(fx.Tracer):
                 f"the model uses {use} of a value that depends on the data, so its graph differs from input to input",
                 hints=(
                     "Replace the condition by tensor operations (torch.where, masks).",
-                    "Or mark the module around it as a leaf: leaves=('its.path',); what flows into it is then not pruned.",
+                    "Or mark the module around it as a leaf: leaves=('its.path',); what flows into it then stays.",
                 ),
             )
         return self.values[proxy.node]
@@ -212,21 +213,19 @@ class _Tracer(fx.Tracer):
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:
         value = self.values[obj.node]
         if isinstance(value, tuple | list):
-            return iter([obj[i] for i in range(len(value))])
+            return iter([obj[i] for i in range(len(value))])  # type: ignore[index]
         if isinstance(value, Tensor):
-            return iter([obj[i] for i in range(value.shape[0])])
+            return iter([obj[i] for i in range(value.shape[0])])  # type: ignore[index]
         return iter(self.static(obj, "the elements"))
 
 
 def _user_line() -> str:
     """``file.py:12`` of the innermost frame that is neither PyTorch's nor ours."""
-    frame = sys._getframe(1)  # noqa: SLF001 - the public inspect.stack reads every source file on the way
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the public inspect.stack reads every source file on the way
     while frame is not None:
         file = frame.f_code.co_filename
         if "/torch/" not in file and file != __file__ and not file.startswith("<"):
             return f"{file.rsplit('/', 1)[-1]}:{frame.f_lineno}"
-        if frame.f_back is None:
-            break
         frame = frame.f_back
     return ""
 
@@ -333,7 +332,7 @@ def _error_line(error: BaseException) -> str | None:
 
 
 def _free_dropout(model: nn.Module, graph: fx.Graph) -> None:
-    """``F.dropout(x, p, self.training)`` would keep the mode of the trace for ever: a dropout module follows the mode."""
+    """``F.dropout(x, p, self.training)`` would keep the mode of the trace: a dropout module follows the mode."""
     kinds = {"dropout": nn.Dropout, "dropout1d": nn.Dropout1d, "dropout2d": nn.Dropout2d, "dropout3d": nn.Dropout3d}
     kinds |= {"alpha_dropout": nn.AlphaDropout, "feature_alpha_dropout": nn.FeatureAlphaDropout}
     for node in list(graph.nodes):

@@ -18,38 +18,13 @@ from plinio_deploy.search.cost.spec import Add, Copy, Mul, Op, Pool
 from plinio_deploy.search.graph.ids import Features
 from plinio_deploy.search.graph.layers import ELEMENTWISE as ELEMENTWISE_MODULES
 from plinio_deploy.search.graph.layers import LAYERS, PADS, PER_CHANNEL, POOLS
-from plinio_deploy.search.graph.ops import ELEMENTWISE, MOVEMENT, REDUCTIONS, SPATIAL, name_of
+from plinio_deploy.search.graph.names import ELEMENTWISE, MOVEMENT, REDUCTIONS, SPATIAL, VIEWS, name_of
 from plinio_deploy.search.graph.shapes import Plain, Shapes
-from plinio_deploy.search.graph.trace import is_choice, is_torch_layer
+from plinio_deploy.search.graph.trace import is_choice
 
 OpForm = Literal["step", "unary", "view"]
 
 _POOLS = tuple(kind for kinds in POOLS.values() for kind in kinds)
-_VIEWS = frozenset(
-    [
-        "view",
-        "reshape",
-        "flatten",
-        "unflatten",
-        "squeeze",
-        "unsqueeze",
-        "contiguous",
-        "detach",
-        "clone",
-        "to",
-        "float",
-        "dropout",
-        "dropout1d",
-        "dropout2d",
-        "dropout3d",
-        "alpha_dropout",
-        "view_as",
-        "reshape_as",
-        "ravel",
-        "expand",
-        "expand_as",
-    ]
-)
 _VIEW_MODULES = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
@@ -241,7 +216,7 @@ def _kind(node: fx.Node, module: nn.Module | None) -> tuple[type | None, OpForm]
     if module is not None:
         return _module_kind(module)
     name = name_of(node)
-    if name in _VIEWS or (name == "getitem" and not isinstance(node.args[1], tuple | list)):
+    if name in VIEWS or (name == "getitem" and not isinstance(node.args[1], tuple | list)):
         return None, "view"
     if name in {"add", "sub", "rsub", "subtract"}:
         return Add, "step"
@@ -262,13 +237,13 @@ def _module_kind(module: nn.Module) -> tuple[type | None, OpForm]:
             return kind, "step"
     if isinstance(module, _VIEW_MODULES):
         return None, "view"
-    if isinstance(module, ELEMENTWISE_MODULES) or isinstance(module, PER_CHANNEL):
+    if isinstance(module, (*ELEMENTWISE_MODULES, *PER_CHANNEL)):
         return type(module), "unary"
     if isinstance(module, _POOLS):
         return Pool, "step"
     if isinstance(module, (*PADS, nn.Upsample, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle)):
         return Copy, "step"
-    return (type(module), "step") if is_torch_layer(module) or module is not None else (Op, "step")
+    return type(module), "step"
 
 
 def _window(

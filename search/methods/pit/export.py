@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: SLF001 - rebuilding a module of torch.nn means writing what its constructor would have written
 """Searched layers as plain layers of their final size, with every value that they had."""
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Export:
 
     def branch(self, path: str, choice: nn.Module) -> int | None:
         """The branch with the largest alpha."""
-        return int(choice.alpha.detach().argmax()) if is_choice(choice) else None  # type: ignore[union-attr, operator]
+        del path
+        return int(choice.alpha.detach().argmax()) if is_choice(choice) else None  # type: ignore[operator]
 
     def module(self, path: str, module: nn.Module) -> nn.Module:
         """The module without its dead channels; always a copy."""
@@ -69,13 +71,16 @@ class Export:
 
     def before(self, path: str, module: nn.Module) -> nn.Module | None:
         """Padding or cropping that a convolution with fewer taps needs and cannot do itself."""
+        del path
         if not isinstance(module, PITLayer):
             return None
         pads = outer_padding(module)
         if pads is None:
             return None
         dims = module.weight.dim() - 2
-        return PADS[dims](tuple(pads), 0.0).train(module.training)
+        kind: Any = PADS[dims]
+        pad: nn.Module = kind(tuple(pads), 0.0)
+        return pad.train(module.training)
 
 
 def _select(tensor: Tensor, axis: int, index: IdArray) -> Tensor:
@@ -110,16 +115,15 @@ def plain_layer(layer: PITLayer) -> nn.Module:
     plain._modules = {}
     plain._parameters = dict(layer._parameters)
     result: Any = plain
-    if isinstance(layer, nn.Linear):
-        result.in_features = layer.in_features if ins is None else len(ins)
+    if kind is nn.Linear:
+        result.in_features = result.in_features if ins is None else len(ins)
         result.out_features = len(outs)
     else:
         weight = _shape_conv(layer, result, weight, ins, outs)
     plain._parameters["weight"] = nn.Parameter(weight.clone(), layer.weight.requires_grad)
-    if layer.bias is not None:
-        plain._parameters["bias"] = nn.Parameter(
-            _select(layer.bias.detach(), 0, outs).clone(), layer.bias.requires_grad
-        )
+    bias = layer._parameters["bias"]
+    if bias is not None:
+        plain._parameters["bias"] = nn.Parameter(_select(bias.detach(), 0, outs).clone(), bias.requires_grad)
     return plain
 
 
@@ -187,7 +191,8 @@ def outer_padding(layer: Any) -> list[int] | None:
 
 def sliced_carrier(module: nn.Module, alive: IdArray, count: int, axis: int) -> nn.Module:
     """A norm or PReLU without its dead channels."""
-    result: Any = plain_norm(copy.deepcopy(module))
+    sliced = plain_norm(copy.deepcopy(module))
+    result: Any = sliced
     for name in ("weight", "bias"):
         value = result._parameters.get(name)
         if value is not None:
@@ -205,4 +210,4 @@ def sliced_carrier(module: nn.Module, alive: IdArray, count: int, axis: int) -> 
     for name in ("num_features", "num_parameters", "num_channels"):
         if hasattr(result, name):
             setattr(result, name, len(alive))
-    return result
+    return sliced

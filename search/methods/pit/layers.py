@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layers whose weights are masked before they run: along input channels (what feeds them may vanish) and along taps.
 
-The class of each layer is a sub-class of the ``torch.nn`` layer that it stands for and keeps its very parameters. Nothing is ever
-multiplied onto activations, so a step costs about what it costs without masks.
+The class of each layer is a sub-class of the ``torch.nn`` layer that it stands for and keeps its very parameters.
+Nothing is ever multiplied onto activations, so a step costs about what it costs without masks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ class PITLayer(nn.Module):
     stands_for_base: ClassVar[bool] = True
     transposed: ClassVar[bool] = False
     weight: Tensor
-    bias: Tensor | None
 
     ins: ChannelView | None
     outs: ChannelView
@@ -58,7 +57,8 @@ class PITLayer(nn.Module):
     @property
     def in_features_opt(self) -> int:
         """Living input channels."""
-        total = self.in_features if isinstance(self, nn.Linear) else getattr(self, "in_channels")  # noqa: B009
+        own: Any = self
+        total = own.in_features if self.weight.dim() == 2 else own.in_channels
         return int(total) if self.ins is None else len(self.ins.alive())
 
     @property
@@ -76,7 +76,10 @@ class PITLayer(nn.Module):
         return mask[: self.weight.shape[1]].view(1, -1, *ones)
 
     def tap_masks(self, *, share: bool = False) -> list[Tensor | None]:
-        """Per kernel axis, 1 for living and 0 for masked taps (``share``: the continuous fraction); ``None``: all live."""
+        """Per kernel axis, 1 for living and 0 for masked taps; ``None`` where all live.
+
+        With ``share``, the fraction of each tap that is there.
+        """
         if self.kernel_masker is not None:
             sizes = self.weight.shape[2:]
             by_size = {mask.taps: mask for mask in self.kernel_masker if isinstance(mask, TapMask)}
@@ -120,7 +123,8 @@ class PITLayer(nn.Module):
 class _PITConv(PITLayer):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         """As the convolution, with the masked weight."""
-        result: Tensor = self._conv_forward(input, self.effective_weight(), self.bias)  # type: ignore[operator]
+        own: Any = self
+        result: Tensor = own._conv_forward(input, self.effective_weight(), own.bias)  # noqa: SLF001 - its base class's
         return result
 
 
@@ -146,15 +150,17 @@ class PITLinear(PITLayer, nn.Linear):
 
 class _PITConvTranspose(PITLayer):
     transposed: ClassVar[bool] = True
-    _function: ClassVar[Any]
+    function: ClassVar[Any]
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:  # noqa: A002 - torch's name
         """As the transposed convolution, with the masked weight."""
         own: Any = self
         spatial = self.weight.dim() - 2
-        extra = own._output_padding(input, output_size, own.stride, own.padding, own.kernel_size, spatial, own.dilation)
-        result: Tensor = type(self)._function(
-            input, self.effective_weight(), self.bias, own.stride, own.padding, extra, own.groups, own.dilation
+        extra = own._output_padding(  # noqa: SLF001 - its base class's
+            input, output_size, own.stride, own.padding, own.kernel_size, spatial, own.dilation
+        )
+        result: Tensor = type(self).function(
+            input, self.effective_weight(), own.bias, own.stride, own.padding, extra, own.groups, own.dilation
         )
         return result
 
@@ -162,19 +168,19 @@ class _PITConvTranspose(PITLayer):
 class PITConvTranspose1d(_PITConvTranspose, nn.ConvTranspose1d):
     """ConvTranspose1d with searched channels."""
 
-    _function = staticmethod(F.conv_transpose1d)
+    function = staticmethod(F.conv_transpose1d)
 
 
 class PITConvTranspose2d(_PITConvTranspose, nn.ConvTranspose2d):
     """ConvTranspose2d with searched channels."""
 
-    _function = staticmethod(F.conv_transpose2d)
+    function = staticmethod(F.conv_transpose2d)
 
 
 class PITConvTranspose3d(_PITConvTranspose, nn.ConvTranspose3d):
     """ConvTranspose3d with searched channels."""
 
-    _function = staticmethod(F.conv_transpose3d)
+    function = staticmethod(F.conv_transpose3d)
 
 
 KINDS: dict[type[nn.Module], type[PITLayer]] = {

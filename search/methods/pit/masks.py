@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trainable masks of PIT: channels, receptive field, dilation, kernel size.
 
-Each mask has real parameters, a continuous theta >= 0 that follows from them, and a binary value theta > 0.5 whose gradient passes
-straight through. What must stay (the last channel, the newest tap, the innermost ring) has theta >= 1 whatever the
-parameters are. Formulas: Risso et al., "Pruning In Time (PIT)", DAC 2021; the dilation pattern is anchored at the newest
-tap, so that what survives is always a regular convolution.
+Each mask has real parameters, a continuous theta >= 0 that follows from them, and a binary value theta > 0.5 whose
+gradient passes straight through. What must stay (the last channel, the newest tap, the innermost ring) has theta >= 1
+whatever the parameters are. Formulas: Risso et al., "Pruning In Time (PIT)", DAC 2021; the dilation pattern is anchored
+at the newest tap, so that what survives is always a regular convolution.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class _Binarize(torch.autograd.Function):
     """``theta > 0.5`` as 0 or 1, in theta's type; the gradient passes as it is."""
 
     @staticmethod
-    def forward(ctx: Any, theta: Tensor) -> Tensor:
+    def forward(ctx: Any, theta: Tensor) -> Tensor:  # noqa: ARG004 - autograd's signature
         return (theta > THRESHOLD).to(theta.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # noqa: ARG004
         return grad_outputs[0]
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +39,9 @@ class PITLayerNorm(nn.LayerNorm):
         mask = self.channels.mask().view([1] * (input.dim() - count) + shape)
         mean, variance = masked_moments(input, mask, list(range(-count, 0)))
         result = (input - mean) * torch.rsqrt(variance + self.eps)
-        result = result if self.weight is None else result * self.weight
-        return result if self.bias is None else result + self.bias
+        weight, bias = self._parameters["weight"], self._parameters["bias"]
+        result = result if weight is None else result * weight
+        return result if bias is None else result + bias
 
 
 class PITGroupNorm(nn.GroupNorm):
@@ -55,7 +56,7 @@ class PITGroupNorm(nn.GroupNorm):
         mask = self.channels.mask().view(1, self.num_groups, -1, 1)
         mean, variance = masked_moments(grouped, mask, [2, 3])
         result = ((grouped - mean) * torch.rsqrt(variance + self.eps)).reshape(input.shape)
-        if self.weight is None:
+        if not self.affine:
             return result
         ones = [1] * (input.dim() - 2)
         return result * self.weight.view(1, -1, *ones) + self.bias.view(1, -1, *ones)
@@ -78,5 +79,6 @@ def plain_norm(module: nn.Module) -> nn.Module:
     if isinstance(module, PITLayerNorm | PITGroupNorm):
         del module.channels
         module.__dict__.pop("axis", None)
-        module.__class__ = nn.LayerNorm if isinstance(module, nn.LayerNorm) else nn.GroupNorm
+        bare: Any = module
+        bare.__class__ = nn.LayerNorm if isinstance(module, nn.LayerNorm) else nn.GroupNorm
     return module

@@ -20,7 +20,7 @@ from plinio_deploy.search.graph.usage import Call, Program, program
 from plinio_deploy.search.methods.base import DNAS, CostArgument, _to
 from plinio_deploy.search.methods.pit.convert import MaskBook, Options, convert
 from plinio_deploy.search.methods.pit.export import Export, steps
-from plinio_deploy.search.methods.pit.layers import PITLayer
+from plinio_deploy.search.methods.pit.layers import PITLayer, base_kind
 from plinio_deploy.search.methods.pit.masks import ChannelView, FeatureMask, TapMask
 
 TOLERANCE = 1e-4
@@ -46,8 +46,8 @@ class PIT(DNAS):
         train_kernel: search the kernel size of 2-D and 3-D convolutions (rings of taps, from the outside).
         granularity: channels live and die in blocks of this many, for SIMD; one number or one per module path.
         leaves: see `DNAS`; what flows into a leaf stays.
-        on_unsupported: ``"refuse"`` a model with an operation whose effect on channels is not known, or ``"freeze"`` the
-            channels that flow into it.
+        on_unsupported: ``"refuse"`` a model with an operation whose effect on channels is not known, or ``"freeze"``
+            the channels that flow into it.
 
     Raises:
         UsageError, UnsupportedModel: see `DNAS`.
@@ -125,9 +125,10 @@ class PIT(DNAS):
         discrete = self.discrete_cost
         outs = module.outs.effective(discrete=discrete)
         ins = None if module.ins is None else module.ins.effective(discrete=discrete)
-        if isinstance(module, nn.Linear):
-            return {"out_features": outs, "in_features": module.in_features if ins is None else ins}
-        found: dict[str, Any] = {"out_channels": outs, "in_channels": module.in_channels if ins is None else ins}
+        own: Any = module
+        if base_kind(module) is nn.Linear:
+            return {"out_features": outs, "in_features": own.in_features if ins is None else ins}
+        found: dict[str, Any] = {"out_channels": outs, "in_channels": own.in_channels if ins is None else ins}
         if module.timestep_masker or module.dilation_masker or module.kernel_masker:
             found["kernel_size"] = module.effective_kernel(discrete=discrete)
         return found
@@ -193,11 +194,12 @@ class PIT(DNAS):
         """The network without its masked channels and taps, every value kept; shares nothing with the search.
 
         Args:
-            add_bn: where batch norms were folded, take them out again, exactly; batch norms that were not are always kept.
+            add_bn: where batch norms were folded, take them out again, exactly; others are kept in any case.
             check: run both networks on the example input and compare.
 
         Raises:
-            CheckFailed: the exported network computes something else; the model uses sizes in a way that the analysis did not see.
+            CheckFailed: the exported network computes something else; the model uses sizes in a way that the analysis
+                did not see.
         """
         channels, book = self._analysed()
         exported = Export(channels, book, self._folded if add_bn else {}).run(self.seed)
@@ -229,7 +231,7 @@ class PIT(DNAS):
                 )
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Living inputs and outputs per searched layer, kernel size and dilation where these are searched, chosen branches."""
+        """Living inputs and outputs per searched layer, kernels where these are searched, weights of branches."""
         found: dict[str, dict[str, Any]] = {}
         for path, module in self.seed.named_modules():
             if isinstance(module, PITLayer):
@@ -239,7 +241,8 @@ class PIT(DNAS):
                     own: Any = module
                     found[path]["dilation"] = tuple(a * b for a, b in zip(steps(module), own.dilation, strict=True))
             elif is_choice(module):
-                weights = module.theta().detach().tolist()  # type: ignore[operator]
+                choice: Any = module
+                weights = choice.theta().detach().tolist()
                 found[path] = {f"branch_{index}": weight for index, weight in enumerate(weights)}
         return found
 
