@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -214,15 +215,31 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     return padded[index[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def uniform_widths(course: Course) -> list[Point]:
+@dataclass(frozen=True)
+class Job:
+    """One network to train.
+
+    Attributes:
+        method: as `Point.method`.
+        setting: as `Point.setting`.
+        work: trains and judges it.
+    """
+
+    method: str
+    setting: float | str
+    work: Callable[[Course], Point]
+
+
+def uniform_widths(budget: Budget) -> list[Job]:
     """The seed and its uniformly narrowed copies, each trained for the whole budget."""
-    points = []
-    for width in course.budget.widths:
-        started = time.monotonic()
-        model = course.network(width)
-        course.fit(model, 0, course.budget.epochs, plain_optimizer(model))
-        points.append(course.point("width", width, model, started))
-    return points
+    return [Job("width", width, partial(_narrowed, width)) for width in budget.widths]
+
+
+def _narrowed(width: float, course: Course) -> Point:
+    started = time.monotonic()
+    model = course.network(width)
+    course.fit(model, 0, course.budget.epochs, plain_optimizer(model))
+    return course.point("width", width, model, started)
 
 
 def front(points: Sequence[Point]) -> list[tuple[float, float]]:
@@ -252,6 +269,8 @@ def compare(points: Sequence[Point], fractions: Sequence[float] = (0.25, 0.4, 0.
     """Each method against uniform widths at three sizes, and how small it gets at the accuracy of the seed."""
     widths = [p for p in points if p.method == "width"]
     seeds = [p for p in widths if p.setting == 1.0]
+    if not seeds:
+        return {}
     seed_size, seed_accuracy = _mean(seeds, "size_bytes"), _mean(seeds, "accuracy")
     found: dict[str, Any] = {"seed": {"size_bytes": seed_size, "accuracy": seed_accuracy}}
     for method in dict.fromkeys(p.method for p in points if p.method != "width"):
@@ -283,38 +302,61 @@ def arguments(description: str, name: str) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--epochs", type=int, help="instead of the budget's")
     parser.add_argument("--images", type=int, help="training images, instead of the budget's")
+    parser.add_argument(
+        "--reuse", type=Path, nargs="*", default=[], help="files with points that need no training again"
+    )
     default = Path("benchmarks/results") / f"{name}.json"
     parser.add_argument("--out", type=Path, default=default, help="where the JSON goes")
     return parser.parse_args()
 
 
-def run(description: str, name: str, methods: Sequence[Callable[[Course], list[Point]]]) -> None:
-    """Train everything for every seed, compare, and write the JSON after each method, so that nothing is lost."""
+def run(description: str, name: str, plans: Sequence[Callable[[Budget], list[Job]]]) -> None:
+    """Train everything for every seed, and write the JSON after each network; the same command again goes on.
+
+    Args:
+        description: for ``--help``.
+        name: of the benchmark and its file.
+        plans: what to train.
+    """
     given = arguments(description, name)
     torch.set_num_threads(given.threads)
     budget = BUDGETS[given.budget]
     budget = replace(budget, epochs=given.epochs or budget.epochs, images=given.images or budget.images)
-    started, points = time.monotonic(), list[Point]()
+    jobs = [job for plan in plans for job in plan(budget)]
+    conditions = json.loads(json.dumps({"data": given.data.name, "budget": {"name": given.budget, **asdict(budget)}}))
+    known = [point for path in (given.out, *given.reuse) for point in _read(path, conditions)]
+    points: list[Point] = []
     given.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in given.seeds:
         course = Course(given.data, budget, seed, given.device)
-        for method in methods:
-            points += method(course)
+        for job in jobs:
+            done = [p for p in known if (p.method, p.setting, p.seed) == (job.method, job.setting, seed)]
+            points.append(done[0] if done else job.work(course))
             document = {
                 "benchmark": name,
-                "data": given.data.name,
+                **conditions,
                 "train_images": len(course.train),
                 "test_images": len(course.test),
-                "budget": {"name": given.budget, **asdict(budget)},
                 "seeds": given.seeds,
                 "torch": torch.__version__.split("+")[0],
                 "device": given.device,
                 "threads": given.threads,
-                "seconds": round(time.monotonic() - started, 1),
+                "seconds": round(sum(point.seconds for point in points), 1),
                 "comparison": compare(points),
                 "points": [asdict(point) for point in points],
             }
             given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _read(path: Path, conditions: dict[str, Any]) -> list[Point]:
+    """Points of an earlier run under the same conditions; none if there was no such run."""
+    if not path.is_file():
+        return []
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if any(document.get(key) != value for key, value in conditions.items()):
+        say(f"{path}: other data or another budget; its points are not used")
+        return []
+    return [Point(**point) for point in document["points"]]
 
 
 def _first(split: Split, count: int | None) -> Split:

@@ -7,13 +7,14 @@ python benchmarks/pareto_pit.py --data DIR --budget small
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
-from pareto_common import COSTS, Course, Point, plain_optimizer, run, search_optimizers, uniform_widths
+from pareto_common import COSTS, Budget, Course, Job, Point, plain_optimizer, run, search_optimizers, uniform_widths
 
 from plinio_deploy import PIT, regularizers
 
-TARGET_KB = 24
+TARGET = "24 kB"
 """Of the DUCCIO run: 31 % of the seed."""
 
 
@@ -25,33 +26,31 @@ def search(course: Course, model: Any, regularizer: Any, first: int, last: int) 
     return nas.export()
 
 
-def prune(course: Course, method: str, setting: float | str, regularizer: Any) -> Point:
-    """Warm-up, search, fine-tuning."""
+def prune(method: str, setting: float | str, course: Course) -> Point:
+    """Warm-up, search, fine-tuning; a number is a strength, a text a target for DUCCIO."""
     started = time.monotonic()
     warmup, searched, total = course.phases()
     model = course.network()
     course.fit(model, 0, warmup, plain_optimizer(model))
-    found = search(course, model, regularizer, warmup, searched)
+    if isinstance(setting, str):
+        found = search(course, model, regularizers.DUCCIO({"size": setting}, task_loss=1.0), warmup, searched)
+    else:
+        price = regularizers.BaseRegularizer("size", setting, relative=True)
+        found = search(course, model, price, warmup, searched)
     right_after = course.accuracy(found)
     course.fit(found, searched, total, plain_optimizer(found))
     return course.point(method, setting, found, started, accuracy_after_export=right_after)
 
 
-def strengths(course: Course) -> list[Point]:
+def strengths(budget: Budget) -> list[Job]:
     """One search per strength."""
-    return [
-        prune(course, "pit", strength, regularizers.BaseRegularizer("size", strength, relative=True))
-        for strength in course.budget.strengths
-    ]
+    return [Job("pit", strength, partial(prune, "pit", strength)) for strength in budget.strengths]
 
 
-def target(course: Course) -> list[Point]:
-    """One search towards `TARGET_KB`."""
-    duccio = regularizers.DUCCIO({"size": f"{TARGET_KB} kB"}, task_loss=1.0)
-    point = prune(course, "pit-duccio", f"{TARGET_KB} kB", duccio)
-    point.details["deviation_percent"] = round(100 * (point.size_bytes / (TARGET_KB * 1e3) - 1), 2)
-    return [point]
+def targets(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called alike
+    """One search towards `TARGET`."""
+    return [Job("pit-duccio", TARGET, partial(prune, "pit-duccio", TARGET))]
 
 
 if __name__ == "__main__":
-    run("PIT against uniform width scaling on ResNet8", "pareto_pit", [uniform_widths, strengths, target])
+    run("PIT against uniform width scaling on ResNet8", "pareto_pit", [uniform_widths, strengths, targets])

@@ -4,15 +4,16 @@
 Each 3x3 convolution in the residual blocks gets alternatives: itself, a depthwise-separable one, a 1x1, and the
 identity where the shape stays.
 
-    python benchmarks/pareto_supernet.py --data DIR --budget small
+    python benchmarks/pareto_supernet.py --data DIR --budget small --reuse benchmarks/results/pareto_pit.json
 """
 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
-from pareto_common import COSTS, Course, Point, plain_optimizer, run, search_optimizers, uniform_widths
+from pareto_common import COSTS, Budget, Course, Job, Point, plain_optimizer, run, search_optimizers, uniform_widths
 from pareto_pit import search as search_channels
 from torch import nn
 
@@ -66,32 +67,37 @@ def choose(course: Course, strength: float, first: int, warmup: int, last: int) 
     return nas.export(), {"chosen": chosen}
 
 
-def supernet(course: Course) -> list[Point]:
+def select(strength: float, course: Course) -> Point:
+    """SuperNet alone."""
+    started = time.monotonic()
+    warmup, searched, total = course.phases()
+    found, details = choose(course, strength, 0, warmup, searched)
+    right_after = course.accuracy(found)
+    course.fit(found, searched, total, plain_optimizer(found))
+    return course.point("supernet", strength, found, started, accuracy_after_export=right_after, **details)
+
+
+def select_and_prune(strength: float, course: Course) -> Point:
+    """SuperNet at the budget's least strength, then PIT at this one: layers first, then channels, in the same time."""
+    started = time.monotonic()
+    warmup, searched, total = course.phases()
+    half = (warmup + searched) // 2
+    found, details = choose(course, min(course.budget.strengths), 0, warmup, half)
+    price = regularizers.BaseRegularizer("size", strength, relative=True)
+    found = search_channels(course, found, price, half, searched)
+    course.fit(found, searched, total, plain_optimizer(found))
+    return course.point("supernet-pit", strength, found, started, **details)
+
+
+def selections(budget: Budget) -> list[Job]:
     """One search per strength."""
-    points = []
-    for strength in course.budget.strengths:
-        started = time.monotonic()
-        warmup, searched, total = course.phases()
-        found, details = choose(course, strength, 0, warmup, searched)
-        course.fit(found, searched, total, plain_optimizer(found))
-        points.append(course.point("supernet", strength, found, started, **details))
-    return points
+    return [Job("supernet", strength, partial(select, strength)) for strength in budget.strengths]
 
 
-def chain(course: Course) -> list[Point]:
-    """SuperNet at one strength, then PIT at each: layers first, channels after, in the same number of epochs."""
-    points = []
-    for strength in course.budget.strengths:
-        started = time.monotonic()
-        warmup, searched, total = course.phases()
-        half = (warmup + searched) // 2
-        found, details = choose(course, course.budget.strengths[0], 0, warmup, half)
-        price = regularizers.BaseRegularizer("size", strength, relative=True)
-        found = search_channels(course, found, price, half, searched)
-        course.fit(found, searched, total, plain_optimizer(found))
-        points.append(course.point("supernet-pit", strength, found, started, **details))
-    return points
+def chains(budget: Budget) -> list[Job]:
+    """One chain per strength."""
+    return [Job("supernet-pit", strength, partial(select_and_prune, strength)) for strength in budget.strengths]
 
 
 if __name__ == "__main__":
-    run("SuperNet on ResNet8", "pareto_supernet", [uniform_widths, supernet, chain])
+    run("SuperNet on ResNet8", "pareto_supernet", [uniform_widths, selections, chains])

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.pareto_common import Point, at_size, augment, compare, front
+from benchmarks.pareto_common import Point, _read, at_size, augment, compare, front
 
 
 def point(method: str, size: float, accuracy: float, setting: float = 1.0, seed: int = 0) -> Point:
@@ -50,3 +53,12 @@ def test_augmentation_moves_and_mirrors_images_and_keeps_their_values() -> None:
     assert not torch.equal(moved, images)
     again = augment(images, torch.Generator().manual_seed(0))
     assert torch.equal(moved, again)
+
+
+def test_points_are_taken_over_from_runs_under_the_same_conditions(tmp_path: Path) -> None:
+    path = tmp_path / "earlier.json"
+    document = {"data": "toy", "budget": {"epochs": 3}, "points": [asdict(point("pit", 10, 70))]}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert _read(path, {"data": "toy", "budget": {"epochs": 3}}) == [point("pit", 10, 70)]
+    assert _read(path, {"data": "toy", "budget": {"epochs": 4}}) == []
+    assert _read(tmp_path / "none.json", {}) == []
