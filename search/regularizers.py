@@ -224,7 +224,7 @@ def _reachable(model: Searched, name: str, limit: float, initial: float) -> None
             "No model in the search space meets this target",
             where=name,
             got=f"{limit:g}",
-            expected=f"between {least:g}, the least that can be reached, and {initial:g}, the cost at the start",
+            expected=f"{least:g} or more, the least that can be reached; at the start it is {initial:g}",
             hints=["Raise the target.", "Widen the search space: smaller branches, fewer excluded layers."],
         )
 

@@ -11,24 +11,20 @@ What is here covers the usual course: warm up the weights alone, search with two
 discretize, and fine-tune:
 
     both = optimizers(nas, nas_lr=1e-2)
-    nas.train_net_only()
-    for _ in range(5):
-        train_epoch(nas, loader, criterion, both.net)
-    nas.train_net_and_nas()
-    for epoch in range(n_epochs):
-        anneal(nas, exponential(5.0, 0.1), epoch, n_epochs)
-        train_epoch(nas, loader, criterion, both, regularizer=regularizer, epoch=epoch, n_epochs=n_epochs)
+    warm_up(nas, loader, criterion, both, epochs=5)
+    search(nas, loader, criterion, both, epochs=50, regularizer=regularizer, temperature=exponential(5.0, 0.1))
     discretize(nas)
-    for _ in range(5):
-        train_epoch(nas, loader, criterion, both.net)       # the network that export() gives, still in place
+    fine_tune(nas, loader, criterion, both.net, epochs=20)      # the network that export() gives, still in place
     model = nas.export()
+
+Each of them is a few lines around `train_epoch`, to be read and written anew where a training needs more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +33,9 @@ from plinio_deploy.errors import UsageError
 from plinio_deploy.search.feasibility import Searched
 from plinio_deploy.search.regularizers import Regularizer
 from plinio_deploy.search.schedules import Schedule, progress
+
+Criterion: TypeAlias = "Callable[[Any, Any], Tensor]"
+"""The task's loss, from (output, target)."""
 
 
 class Trainable(Searched, Protocol):
@@ -56,6 +55,9 @@ class Trainable(Searched, Protocol):
 
     def train_net_only(self) -> None:
         """Freeze masks and selections."""
+
+    def train_net_and_nas(self) -> None:
+        """Free what was frozen."""
 
 
 class Steps(Protocol):
@@ -127,7 +129,7 @@ def optimizers(
 def train_epoch(
     model: Trainable | nn.Module,
     batches: Iterable[Any],
-    criterion: Callable[[Any, Any], Tensor],
+    criterion: Criterion,
     optimizer: Steps,
     *,
     regularizer: Regularizer | None = None,
@@ -181,6 +183,75 @@ def train_epoch(
             "The loss is not finite", got=mean, where=f"epoch {epoch}", hints=["Lower the learning rate.", "Clip."]
         )
     return mean
+
+
+def warm_up(
+    model: Trainable, batches: Iterable[Any], criterion: Criterion, optimizer: Optimizers, epochs: int, **options: Any
+) -> list[float]:
+    """Train the weights alone, so that the search does not judge untrained branches; then both are free again.
+
+    Args:
+        model: under search.
+        batches: iterated once per epoch.
+        criterion: from (output, target) to the loss.
+        optimizer: for both; the part for the weights steps.
+        epochs: how many.
+        options: further arguments of :func:`train_epoch` (device, autocast, scaler).
+
+    Returns:
+        Mean loss of each epoch.
+    """
+    model.train_net_only()
+    losses = [train_epoch(model, batches, criterion, optimizer.net, **options) for _ in range(epochs)]
+    model.train_net_and_nas()
+    return losses
+
+
+def search(
+    model: Trainable,
+    batches: Iterable[Any],
+    criterion: Criterion,
+    optimizer: Optimizers,
+    epochs: int,
+    *,
+    regularizer: Regularizer | None = None,
+    temperature: Schedule | None = None,
+    **options: Any,
+) -> list[float]:
+    """Train weights, masks and selections together.
+
+    Args:
+        model: under search.
+        batches: iterated once per epoch.
+        criterion: from (output, target) to the loss.
+        optimizer: for both.
+        epochs: how many.
+        regularizer: added to the loss.
+        temperature: of all selections, over progress; as they are if not given.
+        options: further arguments of :func:`train_epoch` (device, autocast, scaler).
+
+    Returns:
+        Mean loss of each epoch, without the regularizer.
+    """
+    losses = []
+    for epoch in range(epochs):
+        if temperature is not None:
+            anneal(model, temperature, epoch, epochs)
+        at: dict[str, Any] = {"regularizer": regularizer, "epoch": epoch, "n_epochs": epochs}
+        losses.append(train_epoch(model, batches, criterion, optimizer, **at, **options))
+    return losses
+
+
+def fine_tune(
+    model: Trainable | nn.Module,
+    batches: Iterable[Any],
+    criterion: Criterion,
+    optimizer: Steps,
+    epochs: int,
+    **options: Any,
+) -> list[float]:
+    """Train the weights of a discretized search, or of an exported network, for some epochs; returns their losses."""
+    return [train_epoch(model, batches, criterion, optimizer, **options) for _ in range(epochs)]
 
 
 def _step(loss: Tensor, optimizer: Steps, scaler: torch.amp.GradScaler | None) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from plinio_deploy.errors import UsageError
 from plinio_deploy.search.regularizers import BaseRegularizer
 from plinio_deploy.search.schedules import exponential
-from plinio_deploy.search.training import anneal, discretize, optimizers, train_epoch
+from plinio_deploy.search.training import anneal, discretize, fine_tune, optimizers, search, train_epoch, warm_up
 from tests.search.toy import Toy
 
 
@@ -44,13 +44,39 @@ def test_an_epoch_trains_weights_and_selections() -> None:
     assert float(model.get_cost("size").detach()) < float(Toy().get_cost("size").detach())
 
 
-def test_warm_up_leaves_the_selections_alone() -> None:
+def test_warm_up_leaves_the_selections_alone_and_frees_them_again() -> None:
+    torch.manual_seed(0)
     model = Toy()
-    both = optimizers(model)
-    model.train_net_only()
     before = [p.detach().clone() for p in model.nas_parameters()]
-    train_epoch(model, batches(), F.mse_loss, both.net)
+    losses = warm_up(model, batches(), F.mse_loss, optimizers(model, net_lr=0.05), epochs=5)
+    assert len(losses) == 5
+    assert losses[-1] < losses[0]
     assert all(torch.equal(a, b) for a, b in zip(before, model.nas_parameters(), strict=True))
+    assert all(p.requires_grad for p in model.nas_parameters())
+
+
+def test_the_usual_course_lowers_loss_and_cost() -> None:
+    torch.manual_seed(0)
+    model = Toy()
+    both = optimizers(model, net_lr=0.05, nas_lr=0.05)
+    price = BaseRegularizer("size", 0.3, relative=True)
+    losses = warm_up(model, batches(), F.mse_loss, both, 5)
+    losses += search(
+        model,
+        batches(),
+        F.mse_loss,
+        both,
+        20,
+        regularizer=price,
+        temperature=exponential(2, 0.1),
+        autocast=torch.bfloat16,
+    )
+    assert [float(choice.temperature) for choice in model.selections] == pytest.approx([0.1, 0.1])
+    discretize(model)
+    losses += fine_tune(model, batches(), F.mse_loss, both.net, 10)
+    assert len(losses) == 35
+    assert losses[-1] < 0.2 * losses[0]
+    assert float(model.eval().get_cost("size").detach()) < 0.7 * float(Toy().get_cost("size").detach())
 
 
 def test_the_regularizer_hears_of_the_epoch() -> None:
