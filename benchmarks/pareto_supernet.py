@@ -34,7 +34,7 @@ def with_alternatives(model: ResNet8) -> ResNet8:
 
 def alternatives(own: nn.Conv2d) -> list[nn.Module]:
     """What may stand for a 3x3 convolution."""
-    cin, cout, stride = own.in_channels, own.out_channels, own.stride
+    cin, cout, stride = own.in_channels, own.out_channels, own.stride[0]
     separable = nn.Sequential(
         nn.Conv2d(cin, cin, 3, stride, padding=1, groups=cin, bias=False),
         nn.BatchNorm2d(cin),
@@ -42,7 +42,7 @@ def alternatives(own: nn.Conv2d) -> list[nn.Module]:
         nn.Conv2d(cin, cout, 1),
     )
     found: list[nn.Module] = [own, separable, nn.Conv2d(cin, cout, 1, stride)]
-    if cin == cout and stride == (1, 1):
+    if cin == cout and stride == 1:
         found.append(nn.Identity())
     return found
 

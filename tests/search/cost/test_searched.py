@@ -72,3 +72,15 @@ def test_hard_costs_of_a_supernet_are_those_of_its_export(seed: int) -> None:
     nas.eval()
     exported = costs(nas.export(), (3, 16, 16))
     assert {name: nas.get_cost(name).item() for name in COSTS} == pytest.approx(exported, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["peak_ram", "flash", "ne16", "ops"])
+def test_descending_a_cost_alone_shrinks_the_exported_network(name: str) -> None:
+    nas = PIT(ResNet8(), cost=COSTS, input_shape=(3, 16, 16), full_cost=True)
+    optimizer = torch.optim.Adam(nas.nas_parameters(), lr=0.02)
+    before = nas.get_cost(name).item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        torch.autograd.backward(nas.get_cost(name) / before)
+        optimizer.step()
+    assert costs(nas.export(), (3, 16, 16))[name] < 0.5 * before
