@@ -141,6 +141,8 @@ def _avg_pool(network: Network, op: Op) -> None:
     if isinstance(op.requant, Tflite):
         same = source.same_quantizer(out)
         require(same, op.name, "TFLite's average needs one quantizer", out, source)
+        # It divides by the number of real elements.
+        _check_no_empty_window(op.name, source, op.kernel, op.stride, op.padding, (1, 1), out)
     count = math.prod(op.kernel)
     low, high = count * min(0, source.qmin), count * source.qmax
     check_accumulator(op.name, low, high, (op.bias, op.bias), op.requant)

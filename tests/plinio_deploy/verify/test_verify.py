@@ -123,6 +123,12 @@ def test_a_broken_rule_is_refused(case: str) -> None:
         verify(change(toy()))
 
 
+def test_a_tflite_average_needs_an_element_in_every_window() -> None:
+    network = with_op(toy("tflite"), "average", padding=(2, 0, 0, 0))
+    with pytest.raises(InvalidNetwork, match="lies in the padding alone"):
+        verify(with_tensor(network, "mean", shape=(3, 2, 6)))
+
+
 def test_the_overflow_proof_names_the_channel() -> None:
     with pytest.raises(InvalidNetwork) as caught:
         verify(wide_linear())
