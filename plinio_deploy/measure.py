@@ -293,6 +293,8 @@ def compare(network: Network, steps: Sequence[Step], expected: Reference, output
         ValueError: a device sent no whole number of samples, or more than asked for; a runner checks that earlier.
     """
     got_outputs = np.frombuffer(outputs, dtype=np.uint8).reshape(-1, expected.outputs.shape[1])
+    if len(got_outputs) == 0:
+        raise ValueError("a device sent no outputs, so nothing would be compared")
     got_trace = np.frombuffer(trace, dtype=np.uint8).reshape(-1 if trace else 0, expected.trace.shape[1])
     expected = Reference(expected.outputs[: len(got_outputs)], expected.trace[: len(got_trace)])
     writers = {op.output: op.name for op in network.ops}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Killed, interrupted, out of space: the same command goes on, and gives the bytes of a run that nothing happened to."""
+"""Killed, interrupted, out of space: the same command goes on, and gives the bytes of an undisturbed run."""
 
 from __future__ import annotations
 

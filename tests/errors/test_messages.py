@@ -26,6 +26,7 @@ def normalize(text: str, out: Path) -> str:
     """Without what differs between machines: paths, versions, numbers of processes."""
     text = text.replace(str(out), "<tmp>").replace(str(HERE), "<errors>").replace(str(HERE.parents[1]), "<repo>")
     text = re.sub(r"\d+(?= bytes \(needs)|(?<=needs )\d+|\d+(?= of code)|(?<=arena is )\d+", "<n>", text)
+    text = re.sub(r"(?<=expected: one of )cortex-m0plus, .*", "<targets>", text)
     text = re.sub(r"(?<=traceback-)\w+(?=\.txt)", "<name>", text)
     text = re.sub(r"\S*/(?=plinio-deploy-traceback)", "<tmp>/", text)
     return "".join(line.rstrip() + "\n" for line in text.splitlines())

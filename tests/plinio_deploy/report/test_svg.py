@@ -29,7 +29,7 @@ def _rects(root: ET.Element) -> dict[str, dict[str, float]]:
 def _inside(root: ET.Element) -> bool:
     _, _, width, height = map(float, root.get("viewBox", "").split())
     return all(
-        0 <= rect["x"] and rect["x"] + rect["width"] <= width + 0.5 and 0 <= rect["y"] <= height - rect["height"] + 0.5
+        rect["x"] >= 0 and rect["x"] + rect["width"] <= width + 0.5 and 0 <= rect["y"] <= height - rect["height"] + 0.5
         for rect in _rects(root).values()
     )
 
