@@ -315,9 +315,24 @@ def _trace_branches(choice: nn.Module, path: str, args: tuple[Any, ...], leaves:
             mark[len(prefix) + 1 :] if isinstance(mark, str) and mark.startswith(prefix + ".") else mark
             for mark in leaves
         ]
+        if is_torch_layer(branch) and len(args) == 1:
+            branch(*args)  # must run on the example
+            branches[index] = _one_layer(branch)
+            continue
         wrapped = branch if not is_torch_layer(branch) and not is_choice(branch) else nn.Sequential(branch)
         wrapped.training = branch.training
         branches[index] = trace(wrapped, args, own)
+
+
+def _one_layer(layer: nn.Module) -> fx.GraphModule:
+    """What tracing ``nn.Sequential(layer)`` gives, in a tenth of the time; most branches are this."""
+    graph = fx.Graph()
+    called = graph.call_module("0", (graph.placeholder("input_1"),))
+    called.meta.update({"module_path": "0", "source_line": ""})
+    graph.output(called)
+    traced = fx.GraphModule({"0": layer}, graph, "Sequential")
+    traced.training = layer.training
+    return traced
 
 
 def _error_line(error: BaseException) -> str | None:
