@@ -28,9 +28,8 @@ from plinio_deploy.recipe import Split
 from plinio_deploy.recipes import npz
 from plinio_deploy.recipes.models import ResNet8
 from plinio_deploy.search import training
-from plinio_deploy.search.cost.spec import Cost
 
-COSTS: dict[str, Cost] = {"size": cost.params_bit, "macs": cost.ops_no_bias, "ram": cost.peak_ram}
+COSTS = {"size": cost.params_bit, "macs": cost.ops_no_bias, "ram": cost.peak_ram}
 """Weights at 8 bits, in bits; multiply-accumulates; bytes of activations at 8 bits."""
 
 

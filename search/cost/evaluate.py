@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plinio_deploy.search.cost.spec import Cost, NetworkCost, Spec
+from plinio_deploy.search.cost.spec import Cost, CostSpec, NetworkCost, Spec
 
 Number = Tensor | float
 """A count that may be searched, or one that is known."""
@@ -132,6 +132,7 @@ def layer_costs(cost: Cost, use: NetworkUse) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     if isinstance(cost, NetworkCost):
         return found
+    assert isinstance(cost, CostSpec)
     for layer, weight in _counted(use, shared=cost.shared):
         formula = cost.lookup(layer.kind, layer.static or layer.spec, layer.name)
         if formula is None:

@@ -126,7 +126,17 @@ _FREE = tuple(
 ) + tuple(f"torch.nn.modules.{name}" for name in ("padding", "pooling", "pixelshuffle", "upsampling"))
 
 
-class CostSpec:
+class Cost:
+    """Anything that `evaluate` prices a network with: `CostSpec` or `NetworkCost`.
+
+    Attributes:
+        unit: what it counts in; empty if it has no name here.
+    """
+
+    unit: str = ""
+
+
+class CostSpec(Cost):
     """Formulas by pattern, summed over the layers of a network.
 
     Args:
@@ -199,7 +209,7 @@ class CostSpec:
 
 
 @dataclass(frozen=True)
-class NetworkCost:
+class NetworkCost(Cost):
     """A cost of the network as a whole, which is no sum over layers: peak RAM is the first of them.
 
     Attributes:
@@ -211,9 +221,6 @@ class NetworkCost:
     name: str
     formula: Callable[[NetworkUse], Tensor | float]
     unit: str = ""
-
-
-Cost: TypeAlias = "CostSpec | NetworkCost"
 
 
 def as_pattern(key: Key) -> Pattern:

@@ -15,10 +15,9 @@ from plinio_deploy.integerize import integerize
 from plinio_deploy.quantization import QuantConfig, quantize
 from plinio_deploy.recipes.digits import DigitsNet
 from plinio_deploy.recipes.models import DSCNN, ResNet8
-from plinio_deploy.search.cost.spec import Cost
 from tests.search.cost.record import record
 
-COSTS: dict[str, Cost] = {"arena": cost.arena, "macs": cost.ops_no_bias}
+COSTS = {"arena": cost.arena, "macs": cost.ops_no_bias}
 
 
 def generated(model: nn.Module, shape: tuple[int, ...], bits: int) -> dict[str, Any]:

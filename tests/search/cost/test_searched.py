@@ -11,9 +11,8 @@ from torch import nn
 
 from plinio_deploy import PIT, SuperNet, SuperNetModule, cost
 from plinio_deploy.recipes.models import DSCNN, TCN, ResNet8
-from plinio_deploy.search.cost.spec import Cost
 
-COSTS: dict[str, Cost] = {
+COSTS = {
     "params": cost.params,
     "params_bit": cost.params_bit,
     "ops": cost.ops,
