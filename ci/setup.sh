@@ -102,7 +102,7 @@ install_python_packages() {
     pip="$venv/bin/python -m pip --disable-pip-version-check -qq"
     $pip install -c constraints.txt --upgrade pip &&
         $pip install -c constraints.txt --group dev &&
-        $pip install -c constraints.txt --no-build-isolation -e . ||
+        $pip install -c constraints.txt --no-build-isolation -e '.[rtl]' ||
         fail "pip could not install the packages into .venv; its message is above"
 }
 

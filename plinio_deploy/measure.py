@@ -22,7 +22,7 @@ from plinio_deploy import interpreter
 from plinio_deploy.errors import AccuracyTooLow, InvalidNetwork, NotBitExact
 from plinio_deploy.network import Network, Tensor
 from plinio_deploy.packing import ByteArray, CodeArray, pack, unpack
-from plinio_deploy.targets.runners.base import CycleCounts, Simulation
+from plinio_deploy.targets.runners.base import CYCLE_SOURCES, CycleCounts, Simulation
 
 CHUNK = 64
 """Samples that the interpreter takes at a time, so that a large test set needs little memory."""
@@ -369,8 +369,7 @@ def measurement(
         },
     }
     if simulation is not None:
-        speed = round(simulation.cycles / max(simulation.seconds, 1e-9))
-        document["simulation"] = {"cycles": simulation.cycles, "cycles_per_second": speed}
+        document["simulation"] = {"cycles": simulation.cycles, "cycles_per_second": simulation.cycles_per_second}
     return document
 
 
@@ -383,12 +382,6 @@ MEMORY_KEYS = (
     "weights_bytes",
     "code_bytes",
 )
-
-CYCLE_SOURCES: Mapping[str, str] = {
-    "rtl": "counted in the simulated RTL of the core itself, exact",
-    "model": "a model of the core's timing, applied to the instructions that one inference executed",
-    "board": "read from a counter of the hardware",
-}
 
 SOURCES: Mapping[str, str] = {
     "outputs": "read from the device and compared byte by byte with the interpreter",

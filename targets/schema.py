@@ -88,8 +88,8 @@ class Qemu(_Table):
         system: which emulator: `qemu-system-<system>`.
         machine: its `-machine`.
         cpu: its `-cpu`; left out, the machine's own.
-        ram: bytes of `-m`; left out, the machine's own. Needed with a memory window. QEMU's "virt" machine puts its device
-            tree into the last 16 MiB.
+        ram: bytes of `-m`; left out, the machine's own. Needed with a memory window. QEMU's "virt" machine puts its
+            device tree into the last 16 MiB.
         ram_base: address of the first of them. Needed with a memory window.
     """
 

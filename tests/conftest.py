@@ -57,9 +57,12 @@ TOOLS: dict[str, tuple[Tool, ...]] = {
         Tool("qemu-system-arm", "PLINIO_DEPLOY_QEMU_ARM", "qemu-system-arm"),
         Tool("qemu-system-riscv32", "PLINIO_DEPLOY_QEMU_RISCV32", "qemu-system-misc"),
     ),
-    "rtl": (Tool("verilator", "PLINIO_DEPLOY_VERILATOR", "verilator"),),
+    "rtl": (
+        Tool("g++", "PLINIO_DEPLOY_GXX_HOST", "g++"),
+        Tool("riscv64-unknown-elf-gcc", "PLINIO_DEPLOY_GCC_RISCV", "gcc-riscv64-unknown-elf"),
+    ),
 }
-ALWAYS_THERE_IN_CI = {"host", "qemu"}
+ALWAYS_THERE_IN_CI = {"host", "qemu", "rtl"}
 """Markers whose tools ci/setup.sh installs: in CI their tests run and fail, they are never skipped."""
 
 
@@ -71,6 +74,11 @@ def reason_to_skip(marker: str) -> str | None:
         import torch
 
         return None if torch.cuda.is_available() else "no CUDA device"
+    if marker == "rtl":
+        from plinio_deploy.targets.rtl import cores, simulator
+
+        if simulator.find() is None or len(cores.installed()) < len(cores.CORES):
+            return f"Verilator or a core is not installed; try: {cores.INSTALL}"
     missing = [tool for tool in TOOLS.get(marker, ()) if tool.missing()]
     if not missing:
         return None

@@ -15,7 +15,7 @@
 // first START is where counting begins; ID 1 the harness, which ends it; code in no range counts for the ID before it. An
 // instruction is charged the cycles from the retirement of the one before it up to its own.
 //
-// The result file, decimal: "cycles N", "seconds S", "entered N", "finished N", then "ID INSTRUCTIONS CYCLES" per ID.
+// The result file, decimal: "cycles N", "seconds S" of processor time, "entered N", "finished N", then "ID INSTRUCTIONS CYCLES" per ID.
 #include "Vsoc.h"
 #include "Vsoc__Dpi.h"
 #include "verilated.h"
@@ -25,11 +25,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <string>
 #include <vector>
 
@@ -290,7 +290,7 @@ int main(int argc, char **argv) {
   soc.data_wait_i = options.data_wait;
   reset(soc);
   uint64_t cycle = 0;
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   while (running && cycle < options.max_cycles && counter.active()) {
     tick(soc);
     cycle++;
@@ -302,7 +302,7 @@ int main(int argc, char **argv) {
     tick(soc);
     cycle++;
   }
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   if (running) {
     std::printf("PLINIO-HANG pc=%08x cycles=%llu\n", static_cast<unsigned>(soc.retire_pc_o), (unsigned long long)cycle);
     status = kExitHang;

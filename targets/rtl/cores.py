@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cores: which package brings the RTL, which of its files belong to the model, and which wrapper of ours holds it."""
+"""The cores: which package brings the RTL, which of its files make the model, and which wrapper of ours holds it."""
 
 from __future__ import annotations
 

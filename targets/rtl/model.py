@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a core's RTL and our test bench to an executable: Verilator writes C++, the host's C++ compiler the rest.
 
-A model is made once (12 to 20 s of processor time) and kept in the cache under a digest of all that it is made of: the core's
-files, the test bench, Verilator, the flags, the compiler.
+A model is made once (12 to 20 s of processor time) and kept in the cache under a digest of all that it is made of: the
+core's files, the test bench, Verilator, the flags, the compiler.
 """
 
 from __future__ import annotations

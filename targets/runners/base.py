@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from plinio_deploy.targets.elf import Image
@@ -84,7 +85,16 @@ class InstructionCounts:
 
 
 CycleSource = Literal["rtl", "model", "board"]
-"""Where cycles come from: the RTL of the core, a model of its timing, or a counter of the hardware."""
+"""Where cycles come from."""
+
+CYCLE_SOURCES: Mapping[CycleSource, str] = MappingProxyType(
+    {
+        "rtl": "counted in the simulated RTL of the core itself, exact",
+        "model": "a model of the core's timing, applied to the instructions that one inference executed",
+        "board": "read from a counter of the hardware",
+    }
+)
+"""The sources in words, for reports."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +120,11 @@ class Simulation:
 
     cycles: int
     seconds: float
+
+    @property
+    def cycles_per_second(self) -> int:
+        """Speed of one simulator."""
+        return round(self.cycles / max(self.seconds, 1e-6))
 
 
 @dataclass(frozen=True)

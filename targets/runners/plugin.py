@@ -4,24 +4,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
-import tempfile
 from pathlib import Path
 
-import platformdirs
-
-from plinio_deploy.errors import BuildFailed, DeviceError, OutputError
-from plinio_deploy.targets import toolchains
+from plinio_deploy.errors import BuildFailed, DeviceError
+from plinio_deploy.targets import cache, toolchains
 from plinio_deploy.targets.build import FIRMWARE
-from plinio_deploy.targets.runners import wire
+from plinio_deploy.targets.runners import ranges, wire
 from plinio_deploy.targets.runners.base import CountRequest, InstructionCounts
 
-CACHE_VARIABLE = "PLINIO_DEPLOY_CACHE"
-"""Environment variable: folder for what can be made again."""
-
 _FLAGS = ("-std=gnu99", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden")
-_ENTRY_ID, _HARNESS_ID, _FIRST_ID = 0, 1, 2
 _RANGES, _COUNTS = "ranges.txt", "counts.txt"
 
 
@@ -51,38 +43,21 @@ def library(qemu: str) -> Path:
     state = hashlib.sha256("\0".join([compiler.path, compiler.banner, *flags]).encode())
     for source in sources:
         state.update(source.read_bytes())
-    folder = Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("plinio-deploy")) / "qemu_plugin"
-    path = folder / f"count-{state.hexdigest()[:16]}.so"
-    if path.exists():
-        return path
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as name:
-            made = Path(name) / path.name
-            source_names = [str(source) for source in sources if source.suffix == ".c"]
-            done = subprocess.run(
-                [compiler.path, *flags, *source_names, "-o", str(made)], capture_output=True, text=True
-            )
-            if done.returncode != 0:
-                raise BuildFailed("the host compiler refused the QEMU plugin", got="\n" + done.stderr.strip()[:2000])
-            made.replace(path)
-    except OSError as error:
-        raise OutputError(
-            "the cache cannot be written",
-            where=str(folder),
-            got=error.strerror or str(error),
-            hints=(f"set {CACHE_VARIABLE} to a folder that can be written",),
-        ) from error
-    return path
+
+    def make(scratch: Path) -> Path:
+        made = scratch / "count.so"
+        names = [str(source) for source in sources if source.suffix == ".c"]
+        done = subprocess.run([compiler.path, *flags, *names, "-o", str(made)], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise BuildFailed("the host compiler refused the QEMU plugin", got="\n" + done.stderr.strip()[:2000])
+        return made
+
+    return cache.file("qemu_plugin", f"count-{state.hexdigest()[:16]}.so", make)
 
 
 def options(folder: Path, request: CountRequest, qemu: str) -> list[str]:
     """Write the ranges into a folder and return QEMU's options; it must be started in that folder."""
-    identifiers = _identifiers(request)
-    ranges = sorted(request.ranges, key=lambda part: part.name != request.entry)  # stable: the entry point comes first
-    lines = [f"{part.address:x} {part.address + part.size:x} {identifiers[part.name]:x}" for part in ranges]
-    lines += [f"{part.address:x} {part.address + part.size:x} {_HARNESS_ID:x}" for part in request.harness]
-    (folder / _RANGES).write_text("\n".join([*lines, ""]))
+    ranges.write(folder / _RANGES, request)
     path = str(library(qemu)).replace(",", ",,")  # how QEMU wants a comma inside a value
     return ["-plugin", f"{path},ranges={_RANGES},out={_COUNTS}"]
 
@@ -106,13 +81,6 @@ def read_counts(folder: Path, request: CountRequest, *, console: str) -> Instruc
     if not path.exists():
         raise refused(console)
     found = dict(line.split() for line in path.read_text().splitlines())
-    if (found.pop("entered"), found.pop("finished")) != ("1", "1"):
-        raise wire.failure(f"the instruction counter saw no complete call of {request.entry}", console)
+    ranges.check_complete(int(found.pop("entered")), int(found.pop("finished")), request, console=console)
     counts = {int(key): int(value) for key, value in found.items()}
-    by_symbol = {name: counts.get(identifier, 0) for name, identifier in _identifiers(request).items()}
-    return InstructionCounts(sum(counts.values()), by_symbol)
-
-
-def _identifiers(request: CountRequest) -> dict[str, int]:
-    names = [name for name in dict.fromkeys(part.name for part in request.ranges) if name != request.entry]
-    return {request.entry: _ENTRY_ID, **{name: _FIRST_ID + index for index, name in enumerate(names)}}
+    return InstructionCounts(sum(counts.values()), ranges.by_symbol(counts, request))

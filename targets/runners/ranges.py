@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Address ranges as our counters read them: the QEMU plugin (qemu_plugin/count.c) and the RTL test bench (rtl/testbench.cpp)."""
+"""Address ranges as our counters read them: firmware/qemu_plugin/count.c and firmware/rtl/testbench.cpp."""
 
 from __future__ import annotations
 

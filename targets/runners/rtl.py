@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the bench on the RTL of a real core: the same firmware as in QEMU, and every cycle counted.
 
-A simulator does a few million cycles per second, so a request may be answered in part: after the first sample, whose cycles
-are then known, only as many are run as fit a budget of cycles.
+A simulator does a few million cycles per second, so a request may be answered in part: after the first sample, whose
+cycles are then known, only as many are run as fit a budget of cycles.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from plinio_deploy.errors import UsageError
@@ -20,11 +20,18 @@ from plinio_deploy.targets.rtl import simulator
 from plinio_deploy.targets.rtl.cores import CORES
 from plinio_deploy.targets.rtl.model import Model, model
 from plinio_deploy.targets.runners import process, ranges, window, wire
-from plinio_deploy.targets.runners.base import CycleCounts, InstructionCounts, RunRequest, RunResult, Simulation
+from plinio_deploy.targets.runners.base import (
+    CountRequest,
+    CycleCounts,
+    InstructionCounts,
+    RunRequest,
+    RunResult,
+    Simulation,
+)
 from plinio_deploy.targets.schema import Memory, Region, Rtl, Target
 
-CYCLE_BUDGET = 200_000_000
-"""Cycles that one request may take: about a minute of simulation on one processor."""
+CYCLE_BUDGET = 60_000_000
+"""Cycles that one request may take: 10 to 30 s of simulation on one processor."""
 
 CYCLE_LIMIT = 1_000_000_000
 """Cycles after which a sample counts as hung."""
@@ -80,14 +87,18 @@ class RtlRunner:
             return first
         workers = min(os.cpu_count() or 1, samples - 1, 1 + (samples - 1) * cycles // WORTH_SPLITTING)
         bounds = [1 + (samples - 1) * index // workers for index in range(workers + 1)]
-        parts = [request.part(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
+        parts = [request.part(start, stop) for start, stop in pairwise(bounds)]
         with ThreadPoolExecutor(workers) as pool:
             # The first sample took as long as any other and the start code, so twice that is a hang.
-            rest = list(pool.map(lambda part: self._run_part(made, elf, part, 2 * cycles * part.samples)[0], parts))
-        return first.followed_by(*rest)
+            rest = pool.map(lambda part: self._run_part(made, elf, part, 2 * cycles * part.samples)[0], parts)
+            return first.followed_by(*rest)
 
     def _run_part(self, made: Model, elf: Path, request: RunRequest, limit: int) -> tuple[RunResult, int]:
-        """One start of the simulator: the result and the cycles that it took, from reset to end."""
+        """Start the simulator once, or as often as it takes to get the response into the memory window.
+
+        Returns:
+            The result, and the cycles from reset to end.
+        """
         with process.scratch() as folder:
             command = [str(made.path), "--result", "result", "--max-cycles", str(limit)]
             command += ["--fetch-wait", str(self._rtl.fetch_wait), "--data-wait", str(self._rtl.data_wait)]
@@ -95,7 +106,7 @@ class RtlRunner:
                 ranges.write(folder / "ranges", request.count)
                 command += ["--ranges", "ranges"]
             command += self._lay_out_memory(elf, wire.encode(request), folder)
-            ended = process.run(command, folder, dataclasses.replace(request, timeout_s=WALL_LIMIT_S))
+            ended = process.run(command, folder, replace(request, timeout_s=WALL_LIMIT_S))
             if ended.code == wire.EXIT_NO_ROOM and request.samples > 1:
                 middle = request.samples // 2
                 first, cycles = self._run_part(made, elf, request.part(0, middle), limit)
@@ -104,27 +115,27 @@ class RtlRunner:
             if ended.code != 0:
                 raise wire.exit_failure(ended.code, ended.console, elf_file.read(elf))
             response = wire.decode(window.read(folder / "window", 0), request, console=ended.console)
-            result = _read_result(folder / "result")
-            instructions, cycles = None, None
-            if request.count is not None:
-                ranges.check_complete(result.entered, result.finished, request.count, console=ended.console)
-                instructions = InstructionCounts(
-                    sum(result.instructions.values()), ranges.by_symbol(result.instructions, request.count)
-                )
-                cycles = CycleCounts(
-                    sum(result.cycles.values()), ranges.by_symbol(result.cycles, request.count), "rtl", self.conditions
-                )
-        answer = RunResult(
+            found = _read_result(folder / "result")
+        result = RunResult(
             response.outputs,
             response.sample_bytes,
             response.stack_peak_bytes,
-            instructions,
-            made.tools,
-            ended.console,
-            cycles,
-            Simulation(result.simulated_cycles, result.seconds),
+            tools=made.tools,
+            console=ended.console,
+            simulation=found.simulation,
         )
-        return answer, result.simulated_cycles
+        if request.count is not None:
+            ranges.check_complete(found.entered, found.finished, request.count, console=ended.console)
+            result = self._with_counts(result, found, request.count)
+        return result, found.simulation.cycles
+
+    def _with_counts(self, result: RunResult, found: _Found, count: CountRequest) -> RunResult:
+        instructions, cycles = (ranges.by_symbol(counts, count) for counts in (found.instructions, found.cycles))
+        return replace(
+            result,
+            instructions=InstructionCounts(sum(instructions.values()), instructions),
+            cycles=CycleCounts(sum(cycles.values()), cycles, "rtl", self.conditions),
+        )
 
     def _lay_out_memory(self, elf: Path, request: bytes, folder: Path) -> list[str]:
         """Write the files that become memory; returns the options that say where they lie."""
@@ -142,26 +153,24 @@ class RtlRunner:
 
 
 @dataclass(frozen=True)
-class _Result:
+class _Found:
     """What the test bench wrote down: totals of the run, and per identifier what the first inference took."""
 
-    simulated_cycles: int
-    seconds: float
+    simulation: Simulation
     entered: int
     finished: int
     instructions: Mapping[int, int]
     cycles: Mapping[int, int]
 
 
-def _read_result(path: Path) -> _Result:
+def _read_result(path: Path) -> _Found:
     lines = [line.split() for line in path.read_text().splitlines()]
     facts = {words[0]: words[1] for words in lines if len(words) == 2}
-    counts = {int(words[0]): (int(words[1]), int(words[2])) for words in lines if len(words) == 3}
-    return _Result(
-        int(facts["cycles"]),
-        float(facts["seconds"]),
+    counts = [[int(word) for word in words] for words in lines if len(words) == 3]
+    return _Found(
+        Simulation(int(facts["cycles"]), float(facts["seconds"])),
         int(facts["entered"]),
         int(facts["finished"]),
-        {key: instructions for key, (instructions, _) in counts.items()},
-        {key: cycles for key, (_, cycles) in counts.items()},
+        {identifier: instructions for identifier, instructions, _ in counts},
+        {identifier: cycles for identifier, _, cycles in counts},
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The memory window: where a harness leaves the request and takes the response; the C side is firmware/ports/riscv/port.c."""
+"""The memory window: a harness leaves the request there and takes the response; see firmware/ports/riscv/port.c."""
 
 from __future__ import annotations
 

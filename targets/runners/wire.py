@@ -102,8 +102,9 @@ def exit_failure(code: int, console: str, image: Image) -> DeviceError:
     """
     hang = HANG.search(console)
     if hang is not None:
+        place = image.locate(int(hang["pc"], 16))
         return failure(
-            f"the firmware did not end within {hang['cycles']} cycles and was stopped in {image.locate(int(hang['pc'], 16))}",
+            f"the firmware did not end within {hang['cycles']} cycles and was stopped in {place}",
             console[: hang.start()],
             hints=("look for a loop that does not end there; the host target and a debugger show why",),
         )
