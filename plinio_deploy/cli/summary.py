@@ -32,6 +32,8 @@ def summary_table(measurements: Sequence[Mapping[str, Any]], width: int) -> Tabl
         width: columns of the terminal.
     """
     rows = [_cells(item) for item in measurements]
+    if all(row["cycles"] == "-" for row in rows):
+        rows = [{name: text for name, text in row.items() if name != "cycles"} for row in rows]
     table = Table(box=SIMPLE_HEAD, caption=CAPTION, caption_justify="left", min_width=min(width, len(CAPTION)))
     names = list(rows[0])
     if width >= WIDE:
@@ -48,6 +50,11 @@ def summary_table(measurements: Sequence[Mapping[str, Any]], width: int) -> Tabl
     return table
 
 
+def _cycles(total: Mapping[str, Any]) -> str:
+    """Cycles never appear without their source."""
+    return "-" if total["cycles"] is None else f"{_count(total['cycles'])} ({total['cycles_source']})"
+
+
 def _cells(item: Mapping[str, Any]) -> dict[str, str]:
     memory, instructions = item["memory"], item["total"]["instructions"]
     exact = item["differing_samples"] == 0 and item["differing_tensors"] == 0
@@ -57,6 +64,7 @@ def _cells(item: Mapping[str, Any]) -> dict[str, str]:
         "differing": f"[{'green' if exact else 'red'}]{_count(item['differing_samples'])}[/]",
         "accuracy": f"{100 * item['accuracy']['integer']:.2f} %",
         "instructions": _count(instructions),
+        "cycles": _cycles(item["total"]),
         "per MAC": "-" if instructions is None or not item["macs"] else f"{instructions / item['macs']:.2f}",
         "arena (bound)": f"{_count(memory['arena_bytes'])} ({_count(memory['arena_bound_bytes'])})",
         "stack": _count(memory["stack_peak_bytes"]),

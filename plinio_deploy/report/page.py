@@ -42,6 +42,7 @@ def render(report: Mapping[str, Any]) -> str:
         measurements=measurements,
         exact=all(m["differing_samples"] == 0 and m["differing_tensors"] == 0 for m in measurements),
         counted=_counted(measurements),
+        timed=any(m["total"]["cycles"] is not None for m in measurements),
         layers=_layers(report),
         drawings={name: Markup(text) for name, text in drawings.items()},  # noqa: S704 (svg escapes every text)
         flash_parts=[name for name, _ in flash[0][1]],

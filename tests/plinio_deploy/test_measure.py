@@ -124,7 +124,7 @@ def test_differing_padding_bits_are_reported_too() -> None:
 
 @pytest.mark.parametrize("outputs", [b"", b"123"])
 def test_wrong_length_is_noticed(expected: Reference, outputs: bytes) -> None:
-    with pytest.raises(ValueError, match="reshape|no outputs"):
+    with pytest.raises(ValueError, match=r"reshape|no outputs"):
         _compare(expected, outputs)
 
 

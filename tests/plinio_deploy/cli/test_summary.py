@@ -19,7 +19,7 @@ def _measurement(target: str, instructions: int | None, differing: int = 0) -> d
         "differing_tensors": 0,
         "accuracy": {"float": 0.99, "integer": 0.98056},
         "macs": 1000,
-        "total": {"instructions": instructions},
+        "total": {"instructions": instructions, "cycles": None, "cycles_source": None},
         "memory": {**memory, "ram_bytes": 2816, "flash_bytes": 10360},
     }
 
@@ -46,6 +46,15 @@ def test_narrow_terminal_gets_one_column_per_target(width: int) -> None:
     assert "cortex-m4" in lines[1]
     assert any(line.split() == ["instructions", "585", "912"] for line in lines)
     assert max(map(len, lines)) <= width
+
+
+def test_cycles_appear_with_their_source_once_a_target_has_them() -> None:
+    timed = _measurement("ibex", 585912)
+    timed["total"] |= {"cycles": 700123, "cycles_source": "rtl"}
+    lines = _text(140, _measurement("host", None), timed)
+    assert "cycles" in lines[1].split()
+    assert "700 123 (rtl)" in lines[4]
+    assert "cycles" not in " ".join(_text(140, _measurement("host", None))[:2])
 
 
 def test_success_document() -> None:

@@ -79,6 +79,15 @@ def test_no_counts_no_instruction_plot() -> None:
     assert "Memory over time" in page
 
 
+def test_cycles_appear_with_their_source_once_a_target_has_them() -> None:
+    timed = measurement("ibex")
+    assert "<th>Cycles</th>" not in _page(timed)
+    timed["total"] |= {"cycles": 700123, "cycles_source": "rtl"}
+    page = _page(timed, measurement("host", None))
+    assert "<th>Cycles</th>" in page
+    assert "700\u202f123<small>rtl</small>" in page
+
+
 def test_names_are_escaped() -> None:
     page = _page(measurement("cortex-m4"), recipe="<b>&")
     assert "<b>&" not in page
