@@ -7,6 +7,7 @@ operation does to the labels of the living elements must be what the original di
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from torch import Tensor, fx, nn
 from plinio_deploy.search.graph.channels import Channels
 from plinio_deploy.search.graph.ids import Features, IdArray
 from plinio_deploy.search.graph.layers import MOVEMENT as MOVEMENT_MODULES
+from plinio_deploy.search.graph.layers import PADS
 from plinio_deploy.search.graph.names import MOVEMENT, name_of
 from plinio_deploy.search.graph.ops import run_on_ids
 from plinio_deploy.search.graph.shapes import Plain
@@ -66,6 +68,9 @@ class Rewriter:
             self.new[node].meta.update(
                 {key: node.meta[key] for key in ("module_path", "source_line") if key in node.meta}
             )
+        for node in reversed(self.graph.nodes):  # paddings that others took over
+            if node.op == "call_module" and not node.users and isinstance(self.modules[str(node.target)], PADS):
+                self.graph.erase_node(node)
         self.graph.lint()
         result = fx.GraphModule(self.modules, self.graph, type(self.traced).__name__)
         result.training = self.traced.training
@@ -137,10 +142,20 @@ class Rewriter:
         return self.graph.call_module(after[0], (result,))
 
     def _padded(self, node: fx.Node, path: str, pad: nn.Module) -> fx.Node:
-        self.modules[f"{path}_pad"] = pad
+        """The layer with a padding before it; a zero padding that is there already takes it over."""
         source = node.args[0]
         assert isinstance(source, fx.Node)
-        padded = self.graph.call_module(f"{path}_pad", (self.new[source],))
+        before = self.new[source]
+        both = merged_padding(self.modules.get(str(source.target)), pad) if source.op == "call_module" else None
+        if both is not None:
+            calls = sum(item.target == source.target for item in self.traced.graph.nodes)
+            if calls == 1 and len(source.users) == 1:
+                self.modules[str(source.target)] = both
+                return self._copy(node)
+            pad = both
+            before = self.new[source.all_input_nodes[0]]
+        self.modules[f"{path}_pad"] = pad
+        padded = self.graph.call_module(f"{path}_pad", (before,))
         return self.graph.node_copy(node, lambda item: padded if item is source else self.new[item])
 
     # ------------------------------------------------------------------------------------------------ movement
@@ -270,6 +285,19 @@ class Rewriter:
         device = next((item.device for item in self.traced.parameters()), torch.device("cpu"))
         self.modules[name] = index.to(device)
         return self.graph.get_attr(name)
+
+
+def merged_padding(first: nn.Module | None, second: nn.Module) -> nn.Module | None:
+    """One zero padding that does what two in a row do; ``None`` if there is none. Negative sides crop."""
+    kinds = (nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d)
+    if not isinstance(first, kinds) or not isinstance(second, kinds) or first.value != 0 or second.value != 0:
+        return None
+    sides = tuple(zip(first.padding, second.padding, strict=True))
+    if not all(before >= 0 or after <= 0 for before, after in sides):
+        return None  # cropped first, then padded: what was cropped is lost
+    both = copy.deepcopy(first)
+    both.padding = tuple(before + after for before, after in sides)  # type: ignore[assignment]
+    return both
 
 
 def _governed(features: Any) -> bool:

@@ -16,8 +16,8 @@ from torch import fx, nn
 
 from plinio_deploy.search.cost.spec import Add, Copy, Mul, Op, Pool
 from plinio_deploy.search.graph.ids import Features
+from plinio_deploy.search.graph.layers import CONVS, LAYERS, PADS, PER_CHANNEL, POOLS
 from plinio_deploy.search.graph.layers import ELEMENTWISE as ELEMENTWISE_MODULES
-from plinio_deploy.search.graph.layers import LAYERS, PADS, PER_CHANNEL, POOLS
 from plinio_deploy.search.graph.names import ELEMENTWISE, MOVEMENT, REDUCTIONS, SPATIAL, VIEWS, name_of
 from plinio_deploy.search.graph.shapes import Plain, Shapes
 from plinio_deploy.search.graph.trace import is_choice
@@ -134,7 +134,7 @@ class _Walk:
         if module is not None and is_choice(module):
             self._choice(node, module, f"{prefix}{node.target}", name, segments, reads)
         else:
-            self._plain(node, module, prefix, name, segments, reads)
+            self._plain(traced, node, module, prefix, name, segments, reads)
         self.names[node] = name
 
     def _tensor(self, name: str) -> str:
@@ -163,6 +163,7 @@ class _Walk:
 
     def _plain(
         self,
+        traced: fx.GraphModule,
         node: fx.Node,
         module: nn.Module | None,
         prefix: str,
@@ -171,6 +172,8 @@ class _Walk:
         reads: tuple[str, ...],
     ) -> None:
         kind, form = _kind(node, module)
+        if _is_zero_padding(node, module) and all(_is_conv(traced, user) for user in node.users):
+            kind, form = None, "view"  # the convolution does it
         if kind in {Add, Mul} and len(reads) < 2:
             kind, form = None, "unary"
         if module is None:
@@ -209,6 +212,18 @@ def _is_plain(shape: Any) -> bool:
     if isinstance(shape, torch.Size):
         return False
     return isinstance(shape, Plain) or all(_is_plain(item) for item in shape)
+
+
+def _is_zero_padding(node: fx.Node, module: nn.Module | None) -> bool:
+    if module is not None:
+        return isinstance(module, nn.ConstantPad1d | nn.ConstantPad2d | nn.ConstantPad3d) and module.value == 0
+    if name_of(node) != "pad" or len(node.args) > 2:
+        return False
+    return node.kwargs.get("mode", "constant") == "constant" and not node.kwargs.get("value")
+
+
+def _is_conv(traced: fx.GraphModule, node: fx.Node) -> bool:
+    return node.op == "call_module" and isinstance(traced.get_submodule(str(node.target)), CONVS)
 
 
 def _kind(node: fx.Node, module: nn.Module | None) -> tuple[type | None, OpForm]:

@@ -56,7 +56,7 @@ def call(model: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
 
 
 def equivalent(model: nn.Module, *shapes: tuple[int, ...], seed: int = 0, living: float = 0.5, **options: Any) -> PIT:
-    """Search-ready model, checked: unchanged before masks, equal to its export with random masks, user's model untouched."""
+    """A searched model, checked: same before masks, equal to its export with random ones, user's model untouched."""
     shaken(model, seed)
     model.eval()
     torch.manual_seed(seed)

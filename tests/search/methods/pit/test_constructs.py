@@ -22,6 +22,11 @@ Body = Callable[["Cnn", Tensor], Tensor]
 class Cnn(nn.Module):
     """conv-BN-ReLU, two parallel convs on the result, the construct under test, conv, pooling, linear."""
 
+    shift: Tensor
+    table: Tensor
+    order: Tensor
+    extra: Any
+
     def __init__(self, body: Body, width: int = 12, **extra: nn.Module) -> None:
         super().__init__()
         self.body = body
@@ -40,7 +45,8 @@ class Cnn(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn0(self.conv0(x)))
         x = self.body(self, x)
-        return self.fc(self.tail(x).mean((2, 3)))
+        result: Tensor = self.fc(self.tail(x).mean((2, 3)))
+        return result
 
     def a(self, x: Tensor) -> Tensor:
         return F.relu(self.bn1(self.conv1(x)))
@@ -54,7 +60,8 @@ def se(m: Cnn, x: Tensor) -> Tensor:
     y = m.a(x)
     s = F.adaptive_avg_pool2d(y, 1)
     s = m.extra["up"](F.relu(m.extra["down"](s))).sigmoid()
-    return y * s
+    scaled: Tensor = y * s
+    return scaled
 
 
 def shuffle(m: Cnn, x: Tensor) -> Tensor:
@@ -67,6 +74,37 @@ def iadd(m: Cnn, x: Tensor) -> Tensor:
     y = m.a(x)
     y += m.b(x)
     return y
+
+
+def looped(m: Cnn, x: Tensor) -> Tensor:
+    parts = [part * (index + 1) for index, part in enumerate(m.a(x).chunk(3, dim=1))]
+    return parts[0] + parts[1] - parts[2]
+
+
+def twice(m: Cnn, x: Tensor) -> Tensor:
+    y = m.a(x)
+    return torch.cat([y, y], 1)
+
+
+def swapped(m: Cnn, x: Tensor) -> Tensor:
+    first, second = m.a(x).chunk(2, 1)
+    return torch.cat([second, first], 1)
+
+
+def split(m: Cnn, x: Tensor) -> Tensor:
+    parts = torch.split(m.a(x), [5, 7], 1)
+    return torch.cat([parts[0], parts[1]], 1)
+
+
+def viewed(m: Cnn, x: Tensor) -> Tensor:
+    y = m.a(x)
+    return y.view(y.size(0), 12, -1).view(y.size(0), 12, 4, 4)
+
+
+def two_users(m: Cnn, x: Tensor) -> Tensor:
+    y = m.b(x)
+    result: Tensor = m.extra["bn"](y) + y
+    return result
 
 
 def decided(m: Cnn, x: Tensor) -> Tensor:
@@ -99,7 +137,7 @@ WORKS: dict[str, Callable[[], nn.Module]] = {
     "a parameter moved, then added": lambda: Cnn(lambda m, x: m.a(x) + m.shift.view(1, -1, 1, 1).exp()),
     "sigmoid": lambda: Cnn(lambda m, x: torch.sigmoid(m.b(x))),
     "standalone bn": lambda: Cnn(lambda m, x: m.extra["bn"](F.relu(m.b(x))), bn=nn.BatchNorm2d(12)),
-    "bn after two users": lambda: Cnn(lambda m, x: (lambda y: m.extra["bn"](y) + y)(m.b(x)), bn=nn.BatchNorm2d(12)),
+    "bn after two users": lambda: Cnn(two_users, bn=nn.BatchNorm2d(12)),
     "bn without affine": lambda: Cnn(lambda m, x: m.extra["bn"](m.b(x)), bn=nn.BatchNorm2d(12, affine=False)),
     "constant pad": lambda: Cnn(lambda m, x: m.extra["pad"](m.a(x)), pad=nn.ConstantPad2d(1, 0.7)),
     "zero pad": lambda: Cnn(lambda m, x: m.extra["pad"](m.a(x)), pad=nn.ZeroPad2d(1)),
@@ -112,7 +150,7 @@ WORKS: dict[str, Callable[[], nn.Module]] = {
     "conv without bias": lambda: Cnn(lambda m, x: F.relu(m.conv1(x))),
     "cat": lambda: Cnn(lambda m, x: torch.cat([m.a(x), m.b(x)], 1), width=24),
     "cat dim -3": lambda: Cnn(lambda m, x: torch.cat([m.a(x), m.b(x)], dim=-3), width=24),
-    "cat of one tensor twice": lambda: Cnn(lambda m, x: (lambda y: torch.cat([y, y], 1))(m.a(x)), width=24),
+    "cat of one tensor twice": lambda: Cnn(twice, width=24),
     "cat of cat": lambda: Cnn(lambda m, x: torch.cat([torch.cat([m.a(x), x], 1), m.b(x)], 1), width=32),
     "cat along height": lambda: Cnn(lambda m, x: torch.cat([m.a(x), m.b(x)], 2)),
     "cat and depthwise": lambda: Cnn(
@@ -132,15 +170,13 @@ WORKS: dict[str, Callable[[], nn.Module]] = {
     "index_select": lambda: Cnn(lambda m, x: m.a(x).index_select(1, m.order), width=6),
     "index by a buffer": lambda: Cnn(lambda m, x: m.a(x)[:, m.order], width=6),
     "narrow": lambda: Cnn(lambda m, x: m.a(x).narrow(1, 3, 6), width=6),
-    "chunk": lambda: Cnn(lambda m, x: (lambda p: torch.cat([p[1], p[0]], 1))(m.a(x).chunk(2, 1))),
-    "chunk in a loop": lambda: Cnn(
-        lambda m, x: sum(p * (i + 1) for i, p in enumerate(m.a(x).chunk(3, dim=1))), width=4
-    ),
-    "split": lambda: Cnn(lambda m, x: (lambda p: torch.cat([p[0], p[1]], 1))(torch.split(m.a(x), [5, 7], 1))),
+    "chunk": lambda: Cnn(swapped),
+    "chunk in a loop": lambda: Cnn(looped, width=4),
+    "split": lambda: Cnn(split),
     "tensor_split": lambda: Cnn(lambda m, x: torch.tensor_split(m.a(x), 3, dim=1)[1], width=4),
     "stack and sum": lambda: Cnn(lambda m, x: torch.stack([m.a(x), m.b(x)], 0).sum(0)),
     "stack and view": lambda: Cnn(lambda m, x: torch.stack([m.a(x), m.b(x)], 2).flatten(1, 2), width=24),
-    "view": lambda: Cnn(lambda m, x: (lambda y: y.view(y.size(0), 12, -1).view(y.size(0), 12, 4, 4))(m.a(x))),
+    "view": lambda: Cnn(viewed),
     "reshape with numbers": lambda: Cnn(lambda m, x: m.a(x).reshape(-1, 12, 16).reshape(-1, 12, 4, 4)),
     "permute": lambda: Cnn(lambda m, x: m.a(x).permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)),
     "transpose": lambda: Cnn(lambda m, x: m.a(x).transpose(1, 3).transpose(1, 3)),
@@ -174,7 +210,7 @@ WORKS: dict[str, Callable[[], nn.Module]] = {
         lambda m, x: m.extra["n"](m.a(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2), n=nn.LayerNorm(12)
     ),
     "LayerNorm over all": lambda: Cnn(lambda m, x: m.extra["n"](m.a(x)), n=nn.LayerNorm([12, 4, 4])),
-    "F.softmax of space": lambda: Cnn(lambda m, x: m.a(x).flatten(2).softmax(-1).unflatten(2, (4, 4))),
+    "F.softmax of space": lambda: Cnn(lambda m, x: m.a(x).flatten(2).softmax(-1).reshape(-1, 12, 4, 4)),
     "softmax of channels": lambda: Cnn(lambda m, x: m.a(x).softmax(1)),
     "InstanceNorm": lambda: Cnn(lambda m, x: m.extra["n"](m.a(x)), n=nn.InstanceNorm2d(12)),
     "InstanceNorm affine": lambda: Cnn(

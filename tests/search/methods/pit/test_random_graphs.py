@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -14,9 +16,12 @@ from plinio_deploy.search.methods.supernet.module import SuperNetModule
 from tests.search.methods.pit.check import equivalent
 
 OPS = (
-    "conv", "conv_bn", "depthwise", "group", "transpose", "act", "add", "mul", "cat", "slice", "chunk", "pool", "sigmoid",
-    "se", "shuffle", "constant", "pad", "again", "choice", "groupnorm", "layernorm", "parameter", "permute",
+    "conv", "conv_bn", "depthwise", "group", "transpose", "act", "add", "mul", "cat", "slice", "chunk", "pool",
+    "sigmoid", "se", "shuffle", "constant", "pad", "again", "choice", "groupnorm", "layernorm", "parameter", "permute",
 )  # fmt: skip
+
+
+Past = list[tuple[Tensor, tuple[int, ...]]]
 
 
 class Random(nn.Module):
@@ -29,6 +34,7 @@ class Random(nn.Module):
         self.constants = nn.ParameterDict()
         x = torch.zeros(2, 3, 6, 6)
         self.growing = True
+        self.shapes: list[tuple[int, ...]] = []
         self.eval()
         with torch.no_grad():
             shape = self._features(x).shape
@@ -36,7 +42,8 @@ class Random(nn.Module):
         self.fc = nn.Linear(shape[1] * shape[2] * shape[3], 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(torch.flatten(self._features(x), 1))
+        result: Tensor = self.fc(torch.flatten(self._features(x), 1))
+        return result
 
     def _layer(self, name: str, build: nn.Module) -> nn.Module:
         if self.growing:
@@ -44,8 +51,8 @@ class Random(nn.Module):
         return self.layers[name]
 
     def _features(self, x: Tensor) -> Tensor:
-        past: list[tuple[Tensor, tuple[int, ...]]] = []
-        shape = (3, 6, 6)
+        past: Past = []
+        shape: tuple[int, ...] = (3, 6, 6)
         shapes: list[tuple[int, ...]] = []
         last: nn.Module | None = None
         for index, (op, number) in enumerate(self.plan):
@@ -61,10 +68,12 @@ class Random(nn.Module):
             self.shapes = shapes
         return x
 
-    def _step(self, name, op, number, x, shape, past, last):  # type: ignore[no-untyped-def]
+    def _step(
+        self, name: str, op: str, number: int, x: Tensor, shape: tuple[int, ...], past: Past, last: nn.Module | None
+    ) -> Any:
         c = shape[0]
         if op in {"conv", "conv_bn", "depthwise", "group", "transpose", "choice"}:
-            return self._weights(name, op, number, c, shape, last)
+            return self._weights(name, op, number, c)
         same = [value for value, its in past if its == shape]
         partner = same[number % len(same)] if same else x
         if op == "act":
@@ -98,8 +107,9 @@ class Random(nn.Module):
         if op == "pad":
             return F.pad(x, (0, 1, 0, 0), value=0.25) if shape[2] < 8 else x
         if op == "again":
-            usable = last is not None and isinstance(last, nn.Conv2d) and last.in_channels == last.out_channels == c
-            return last(x) if usable else x
+            if isinstance(last, nn.Conv2d) and last.in_channels == last.out_channels == c:
+                return last(x)
+            return x
         if op == "groupnorm":
             return self._layer(name, nn.GroupNorm(2 if c % 2 == 0 else 1, c))(x)
         if op == "layernorm":
@@ -110,7 +120,7 @@ class Random(nn.Module):
             return x + self.constants[name]
         return x.permute(0, 2, 1, 3).contiguous().permute(0, 2, 1, 3)
 
-    def _weights(self, name, op, number, c, shape, last):  # type: ignore[no-untyped-def]
+    def _weights(self, name: str, op: str, number: int, c: int) -> nn.Module:
         out = 4 + number % 5
         kernel = 1 + 2 * (number % 2)
         if op == "conv":
@@ -142,7 +152,7 @@ plans = st.lists(st.tuples(st.sampled_from(OPS), st.integers(0, 30)), min_size=2
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
 def test_searched_equals_exported(part: int) -> None:
-    """In double precision: chained norms amplify float rounding beyond any fixed bound, and that is not the question."""
+    """In double precision: chained norms amplify float rounding beyond any fixed bound, which is not the question."""
 
     @settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     @given(plans, st.integers(0, 1000), st.sampled_from([0.2, 0.5, 0.8]), st.sampled_from([1, 1, 2, 4]))

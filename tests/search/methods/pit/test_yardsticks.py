@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def search(model: Any, **options: Any) -> PIT:
     return PIT(model, cost=COSTS, input_shape=model.input_shape, **options)
 
 
-def put(parameter: nn.Parameter | None, values: list[float]) -> None:
+def put(parameter: nn.Parameter | None, values: Sequence[float]) -> None:
     assert parameter is not None
     with torch.no_grad():
         parameter.copy_(torch.tensor(values))
@@ -44,13 +45,13 @@ def layer(searched: PIT, path: str) -> PITLayer:
     return searched.pit_layers()[path]
 
 
-def put_alpha(searched: PIT, path: str, values: list[float]) -> None:
+def put_alpha(searched: PIT, path: str, values: Sequence[float]) -> None:
     mask = layer(searched, path).out_features_masker
     assert mask is not None
     put(mask.alpha, values)
 
 
-def put_taps(searched: PIT, path: str, which: str, values: list[float]) -> None:
+def put_taps(searched: PIT, path: str, which: str, values: Sequence[float]) -> None:
     mask = getattr(layer(searched, path), f"{which}_masker")
     put(mask.parameter, values)
 
@@ -149,7 +150,7 @@ def test_08_cost_alone_shrinks_everything() -> None:
     optimizer = torch.optim.SGD(searched.parameters(), lr=1e-3)
     for _ in range(6000):
         optimizer.zero_grad()
-        searched.cost.backward()
+        searched.cost.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     found = searched.summary()
     assert [found[name]["out_features"] for name in ("conv0", "conv1", "conv2")] == [1, 1, 1]
@@ -271,7 +272,7 @@ def test_15_groups_as_slices(groups: int, index: str) -> None:
 
 @pytest.mark.parametrize("groups", [3, 5, 7, 15, 21, 35])
 def test_15_native_groups(groups: int) -> None:
-    """No rewriting into slices: position j of every group lives and dies together, and the layer stays a group convolution."""
+    """No rewriting into slices: position j of all groups lives and dies together; it stays a group convolution."""
     model = nn.Sequential(
         nn.Conv1d(3, 105, 3), nn.Conv1d(105, 2 * groups, 3, groups=groups), nn.Flatten(), nn.Linear(8 * groups, 2)
     )
@@ -294,7 +295,8 @@ def test_16_operations_across_channels() -> None:
             self.conv = nn.Conv1d(3, 8, 3)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.conv(x).mean(1)
+            result: torch.Tensor = self.conv(x).mean(1)
+            return result
 
     with pytest.raises(UnsupportedModel, match="along the channel axis"):
         PIT(Mean(), input_shape=(3, 8))
@@ -327,5 +329,5 @@ def test_18_conversion_changes_nothing(training: bool) -> None:
 def test_random_masks_on_every_toy() -> None:
     for model in (ToyAdd(), ToyAdd(2), SimpleNN(), TCResNet(), DSCNN(), ToyConcat(), ToyMultiPath()):
         for seed in range(3):
-            searched = equivalent(model, tuple(model.input_shape), seed=seed)  # type: ignore[arg-type]
+            searched = equivalent(model, tuple(model.input_shape), seed=seed)
             randomize_masks(searched, seed + 10)

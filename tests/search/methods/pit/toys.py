@@ -27,7 +27,8 @@ class ToyAdd(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.conv0(x) + self.conv1(x))
         x = F.relu(self.conv2(self.pool(x)))
-        return self.fc(torch.flatten(x, 1))
+        result: Tensor = self.fc(torch.flatten(x, 1))
+        return result
 
 
 class SimpleNN(nn.Module):
@@ -47,7 +48,8 @@ class SimpleNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.pool(F.relu(self.bn0(self.conv0(x))))
         x = self.pool(F.relu(self.bn1(self.conv1(x))))
-        return self.fc(x.flatten(1))
+        result: Tensor = self.fc(x.flatten(1))
+        return result
 
 
 class TemporalBlock(nn.Module):
@@ -82,11 +84,12 @@ class TCResNet(nn.Module):
         self.fc = nn.Linear(36, 12)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.block1(self.block0(self.conv0(x))).mean(2))
+        result: Tensor = self.fc(self.block1(self.block0(self.conv0(x))).mean(2))
+        return result
 
 
 class DSCNN(nn.Module):
-    """Depthwise separable blocks of 64 channels; six of them give the fourteen targets (the inventory names no number)."""
+    """Depthwise separable blocks of 64 channels; six of them give the fourteen targets (no number is given)."""
 
     input_shape = (1, 49, 10)
 
@@ -106,7 +109,8 @@ class DSCNN(nn.Module):
         for index in range(2, 8):
             x = F.relu(self.get_submodule(f"bn{index}d")(self.get_submodule(f"depthwise{index}")(x)))
             x = F.relu(self.get_submodule(f"bn{index}")(self.get_submodule(f"conv{index}")(x)))
-        return self.fc(x.mean((2, 3)))
+        result: Tensor = self.fc(x.mean((2, 3)))
+        return result
 
 
 class ToyConcat(nn.Module):
@@ -123,7 +127,8 @@ class ToyConcat(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.cat([self.conv0(x), self.conv1(x)], dim=1)
-        return self.fc(F.relu(self.conv2(x)).flatten(1))
+        result: Tensor = self.fc(F.relu(self.conv2(x)).flatten(1))
+        return result
 
 
 class ToyMultiPath(nn.Module):
@@ -148,7 +153,8 @@ class ToyMultiPath(nn.Module):
         x = torch.cat((self.conv0(x), self.conv1(x)), 1)
         y = F.relu(self.conv2(x) + self.conv4(F.relu(self.conv3(x))))
         y = torch.sub(y, self.conv5(y))
-        return self.fc(F.avg_pool1d(y, 4).flatten(1))
+        result: Tensor = self.fc(F.avg_pool1d(y, 4).flatten(1))
+        return result
 
 
 class ToySlices(nn.Module):
@@ -167,7 +173,8 @@ class ToySlices(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.conv0(x))
-        return self.fc(torch.cat([part(self.slice(x, g)) for g, part in enumerate(self.parts)], 1).mean(2))
+        result: Tensor = self.fc(torch.cat([part(self.slice(x, g)) for g, part in enumerate(self.parts)], 1).mean(2))
+        return result
 
     def slice(self, x: Tensor, group: int) -> Tensor:
         positions = list(range(group * self.size, (group + 1) * self.size))
@@ -176,7 +183,7 @@ class ToySlices(nn.Module):
         if self.index == "list":
             return x[:, positions]
         if self.index == "tensor":
-            return x[:, self.order[group]]
+            return x[:, self.get_buffer("order")[group]]
         if self.index == "bool":
             return x[:, [position in positions for position in range(105)]]
         return torch.stack([x[:, position] for position in positions], 1)
