@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from plinio_deploy.errors import UsageError
 from plinio_deploy.search.cost.evaluate import Choice, LayerUse, NetworkUse, Number, TensorUse, evaluate
 from plinio_deploy.search.cost.liveness import GraphOp, live_steps
-from plinio_deploy.search.cost.spec import Cost, NetworkCost
+from plinio_deploy.search.cost.spec import Cost, CostSpec
 from plinio_deploy.search.graph.layers import LAYERS
 from plinio_deploy.search.graph.shapes import Shapes, shapes
 from plinio_deploy.search.graph.trace import Leaf, is_choice, is_torch_layer, trace
@@ -101,20 +101,30 @@ class DNAS(nn.Module):
         return self._evaluate(self._cost[name])
 
     def _evaluate(self, spec: Cost) -> Tensor:
-        return evaluate(spec, self.network_use(steps=isinstance(spec, NetworkCost))).to(self._device())
+        if not isinstance(spec, CostSpec):
+            return evaluate(spec, self.network_use()).to(self._device())
+        kinds = {call.kind for call in self._program().calls if call.kind is not None}
+        priced = {kind for kind in kinds if any(issubclass(kind, pattern.kind) for pattern in spec)}
+        use = self.network_use(steps=False, kinds=priced if spec.default_behavior == "zero" else kinds)
+        return evaluate(spec, use).to(self._device())
 
     def _device(self) -> torch.device:
         return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
 
-    def network_use(self, *, steps: bool = True) -> NetworkUse:
+    def network_use(self, *, steps: bool = True, kinds: Collection[type] | None = None) -> NetworkUse:
         """What the network as it stands computes, with tensors for all that is searched.
 
         Args:
             steps: also say what lies in memory at each step; only costs of the whole network need it.
+            kinds: leave out uses of other kinds; all are there by default.
         """
         plan = self._program()
         thetas: dict[int, Tensor] = {}
-        layers = [self._layer_use(call, thetas) for call in plan.calls if call.kind is not None and self._counts(call)]
+        layers = [
+            self._layer_use(call, thetas)
+            for call in plan.calls
+            if call.kind is not None and (kinds is None or call.kind in kinds) and self._counts(call)
+        ]
         if not steps:
             return NetworkUse(tuple(layers))
         inputs = [TensorUse(name, elements, outside=True) for name, elements in plan.inputs]

@@ -101,11 +101,20 @@ class ChannelView(nn.Module):
         ones = torch.ones(1, device=self.index.device, dtype=values[0].dtype if values else torch.float32)
         return torch.cat([*values, ones])[self.index.to(ones.device)]
 
-    def effective(self, *, discrete: bool) -> Tensor | float:
-        """How many channels there are: the sum of thetas, or of binary masks."""
+    def effective(self, *, discrete: bool, memo: dict[int, Tensor] | None = None) -> Tensor | float:
+        """How many channels there are: the sum of thetas, or of binary masks.
+
+        Args:
+            discrete: count binary masks.
+            memo: thetas by identity of their mask, for the views of one evaluation to share.
+        """
         if not self._masks:
             return self.fixed
-        thetas = [mask.binary() if discrete else mask.theta() for mask in self._masks]
+        known = {} if memo is None else memo
+        for mask in self._masks:
+            if id(mask) not in known:
+                known[id(mask)] = mask.binary() if discrete else mask.theta()
+        thetas = [known[id(mask)] for mask in self._masks]
         theta = thetas[0] if len(thetas) == 1 else torch.cat(thetas)
         return theta @ self.counts.to(theta) + self.fixed
 

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from plinio_deploy.errors import CheckFailed
-from plinio_deploy.search.cost.evaluate import Number
+from plinio_deploy.search.cost.evaluate import NetworkUse, Number
 from plinio_deploy.search.cost.params import params
 from plinio_deploy.search.graph.bn import FoldedNorm, fold_batch_norms
 from plinio_deploy.search.graph.channels import Channels, OnUnsupported, Rules
@@ -90,6 +90,7 @@ class PIT(DNAS):
         self.notes: tuple[str, ...] = tuple(channels.notes)
         self._analysis = (channels, book)
         self._views: dict[bytes, ChannelView] = {}
+        self._memo: dict[int, Tensor] | None = None
 
     # ---------------------------------------------------------------------------------------------- analysis
 
@@ -118,13 +119,21 @@ class PIT(DNAS):
     def _counts(self, call: Call) -> bool:
         return self.full_cost or not isinstance(call.module, LAYERS) or isinstance(call.module, PITLayer)
 
+    def network_use(self, *, steps: bool = True, kinds: Collection[type] | None = None) -> NetworkUse:
+        """See `DNAS`."""
+        self._memo = {}
+        try:
+            return super().network_use(steps=steps, kinds=kinds)
+        finally:
+            self._memo = None
+
     def effective(self, module: nn.Module) -> dict[str, Any]:
         """See `DNAS`."""
         if not isinstance(module, PITLayer):
             return {}
         discrete = self.discrete_cost
-        outs = module.outs.effective(discrete=discrete)
-        ins = None if module.ins is None else module.ins.effective(discrete=discrete)
+        outs = module.outs.effective(discrete=discrete, memo=self._memo)
+        ins = None if module.ins is None else module.ins.effective(discrete=discrete, memo=self._memo)
         own: Any = module
         if base_kind(module) is nn.Linear:
             return {"out_features": outs, "in_features": own.in_features if ins is None else ins}
@@ -139,7 +148,9 @@ class PIT(DNAS):
         key = call.features.ids.tobytes()
         if key not in self._views:
             self._views[key] = self._analysed()[1].view(call.features.ids).to(self._device())
-        return self._views[key].effective(discrete=self.discrete_cost) * (call.elements / len(call.features.ids))
+        return self._views[key].effective(discrete=self.discrete_cost, memo=self._memo) * (
+            call.elements / len(call.features.ids)
+        )
 
     # ---------------------------------------------------------------------------------------------- parameters
 
