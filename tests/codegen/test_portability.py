@@ -141,7 +141,7 @@ FAKE_HEADERS = {
 }
 
 
-class _Audit(c_ast.NodeVisitor):
+class _Audit(c_ast.NodeVisitor):  # type: ignore[misc]  # pycparser ships no types
     """Collects calls, and variables with static storage that can be changed."""
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ def test_the_name_and_shape_are_no_part_of_the_quantizer() -> None:
     tensor = Tensor("t", (3,), 8, True, 0.5, 1)
     assert tensor.same_quantizer(dataclasses.replace(tensor, name="u", shape=(1, 1, 3)))
     for change in ({"bits": 4}, {"signed": False}, {"scale": 0.25}, {"zero_point": 0}):
-        assert not tensor.same_quantizer(dataclasses.replace(tensor, **change))  # type: ignore[arg-type]
+        assert not tensor.same_quantizer(dataclasses.replace(tensor, **change))
 
 
 def test_runs_join_neighbours_of_one_width() -> None:
