@@ -18,8 +18,8 @@ UNTESTED: frozenset[str] = frozenset()
 def test_files(source: Path) -> list[Path]:
     """Where a module's tests may be.
 
-    ``a/b/c.py`` has ``tests/a/b/test_c.py``, or is one of the parts of ``a/b`` that are tested together, through what the
-    package offers: ``tests/a/test_b.py`` or ``tests/a/b/test_b.py``.
+    ``a/b/c.py`` has ``tests/a/b/test_c.py``, or is one of the parts of ``a/b`` that are tested together, through what
+    the package offers: ``tests/a/test_b.py`` or ``tests/a/b/test_b.py``.
     """
     package = ROOT / "tests" / source.relative_to(ROOT).parent
     together = [package.parent / f"test_{package.name}.py", package / f"test_{package.name}.py"]
