@@ -154,6 +154,10 @@ class Channels:
         """The tensor inputs of a node."""
         return [source for source in node.all_input_nodes if isinstance(self.shapes[source], torch.Size)]
 
+    def governed(self, node: fx.Node) -> bool:
+        """May anything in what this node returns vanish?"""
+        return any(True for _ in flatten(self.features.get(node)))
+
     def freeze(self, features: Features | None) -> None:
         """Whatever governs this tensor always stays."""
         if features is not None:

@@ -81,7 +81,8 @@ def _plain_module(channels: Channels, node: fx.Node, module: nn.Module, path: st
     if isinstance(module, SOFTMAX):
         dim = 1 if isinstance(module, nn.Softmax2d) else module.dim
         return over_axes(channels, node, dim, quiet=True)
-    channels.refuse(node, f"layer of type {type(module).__name__} is not known")
+    if any(channels.governed(source) for source in node.all_input_nodes):
+        channels.refuse(node, f"it is not known what a {type(module).__name__} does to channels")
     return None
 
 

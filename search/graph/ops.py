@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everyone uses
 from torch import Tensor, fx, nn
 
-from plinio_deploy.search.graph.channels import Channels
+from plinio_deploy.search.graph.channels import Channels, flatten
 from plinio_deploy.search.graph.ids import Features, spread
 from plinio_deploy.search.graph.names import (
     ELEMENTWISE,
@@ -31,17 +31,16 @@ from plinio_deploy.search.graph.shapes import Plain, plain
 
 def operation_features(channels: Channels, node: fx.Node) -> Any:
     """Features of what a function or method returns, after noting all ties that it makes."""
-    sources = [source for source in node.all_input_nodes if any(True for _ in _governed(channels, source))]
     name = name_of(node)
-    if not sources:
-        return _ungoverned(channels, node, name)
+    if not any(channels.governed(source) for source in node.all_input_nodes):
+        return _ungoverned(channels, node)
     if isinstance(channels.shapes[node], Plain):
         return None  # a size, a type: numbers about the tensor
     if name == "getitem" and isinstance(channels.features[node.all_input_nodes[0]], tuple):
         return channels.features[node.all_input_nodes[0]][node.args[1]]
     if name in {"getattr:T", "getattr:mT", "getattr:H"}:
         return _moved(channels, node, lambda x: getattr(x, name[8:]), None)
-    if name in ELEMENTWISE:
+    if name in ELEMENTWISE or name in {"getattr:data", "getattr:real"}:
         return elementwise(channels, node)
     if name in MOVEMENT:
         return movement(channels, node, None)
@@ -66,15 +65,8 @@ def _why_not(name: str) -> str:
     return f"it is not known what {name} does to channels"
 
 
-def _governed(channels: Channels, node: fx.Node) -> Any:
-    from plinio_deploy.search.graph.channels import flatten
-
-    return flatten(channels.features.get(node))
-
-
-def _ungoverned(channels: Channels, node: fx.Node, name: str) -> Any:
-    """Nothing that flows in can vanish; only a constant's one-axis form may still be bound by a later operation."""
-    del name
+def _ungoverned(channels: Channels, node: fx.Node) -> Any:
+    """Nothing that flows in can vanish, so nothing that flows out can."""
     shape = channels.shapes[node]
     return None if isinstance(shape, torch.Size | Plain) else tuple(None for _ in shape)
 
@@ -139,7 +131,7 @@ def _input_axis(channels: Channels, node: fx.Node) -> int | None:
     """For joins, where every input has its channels on one axis: that axis stays the governed one."""
     if name_of(node) not in {"cat", "concat", "concatenate", "hstack", "vstack"}:
         return None
-    axes = {item.axis for source in node.all_input_nodes for item in _governed(channels, source)}
+    axes = {item.axis for source in node.all_input_nodes for item in flatten(channels.features.get(source))}
     return axes.pop() if len(axes) == 1 else None
 
 

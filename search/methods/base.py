@@ -59,6 +59,9 @@ class DNAS(nn.Module):
             own = nn.Sequential(own).train(model.training)
         self.seed: fx.GraphModule = trace(own, self._inputs, leaves)
         self.training = model.training
+        for path, module in self.seed.named_modules():
+            if is_choice(module):
+                module.path = path  # for its own messages
         self._paused: dict[str, bool] = {}
         self._plan: Program | None = None
 

@@ -107,8 +107,10 @@ def convert(channels: Channels, book: MaskBook, options: Options) -> dict[str, P
         if carrier.ids is not None:
             convert_norm(carrier.module, book.view(carrier.ids), carrier.axis)
             changed.append(carrier.module)
-    for module in changed:  # their new parts are in the mode that the user left them in
+    for module in changed:  # their new parts are in the mode and on the device of the old ones
         module.train(module.training)
+        device = next((parameter.device for parameter in module.parameters(recurse=False)), None)
+        module.to(device)
     return found
 
 

@@ -86,7 +86,7 @@ class PIT(DNAS):
         book = MaskBook(channels, trainable=train_features)
         options = Options(autoconvert_layers, exclude, train_features, train_rf, train_dilation, train_kernel)
         convert(channels, book, options)
-        self.masks = book.masks.train(self.training)
+        self.masks = book.masks.train(self.training).to(self._device())
         self.notes: tuple[str, ...] = tuple(channels.notes)
         self._analysis = (channels, book)
         self._views: dict[bytes, ChannelView] = {}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from plinio_deploy.errors import CheckFailed, UnsupportedModel, UsageError
-from plinio_deploy.search.cost import ops, params, peak_ram
+from plinio_deploy.search.cost import Cost, ops, params, peak_ram
 from plinio_deploy.search.methods.pit import PIT
 from plinio_deploy.search.methods.supernet.module import SuperNetModule
 from tests.search.methods.pit.check import call, difference, equivalent, randomize_masks, shaken
@@ -211,3 +211,21 @@ def test_half_precision_training_step() -> None:
         loss = searched(torch.randn(4, 3, 6, 6)).float().square().mean()
     (loss + 1e-6 * searched.cost).backward()
     assert all(parameter.grad is None or torch.isfinite(parameter.grad).all() for parameter in searched.parameters())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_joint_cost_in_eval_mode_is_that_of_the_exported_network(seed: int) -> None:
+    costs: dict[str, Cost] = {"params": params, "ops": ops, "ram": peak_ram}
+    searched = PIT(Joint(), cost=costs, input_shape=(3, 6, 6), discrete_cost=True).eval()
+    randomize_masks(searched, seed)
+    with torch.no_grad():
+        searched.get_parameter("seed.choice.alpha")[seed] += 1
+    exported = PIT(searched.export(), cost=costs, input_shape=(3, 6, 6))
+    for name in ("params", "ops", "ram"):
+        assert searched.get_cost(name).item() == pytest.approx(exported.get_cost(name).item()), name
+
+
+def test_double_precision() -> None:
+    searched = PIT(SimpleNN(), input_shape=(3, 40)).to(torch.float64)
+    assert searched(torch.rand(2, 3, 40, dtype=torch.float64)).dtype == torch.float64
+    assert searched.export(check=False)(torch.rand(2, 3, 40, dtype=torch.float64)).dtype == torch.float64

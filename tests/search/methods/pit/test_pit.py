@@ -15,7 +15,9 @@ from plinio_deploy.search.methods.pit.masks import FeatureMask, TapMask, ring_ma
 from tests.search.methods.pit.check import equivalent, randomize_masks, shaken
 
 
-@pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel")
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel")  # torch, once per process
+
+
 @pytest.mark.parametrize("padding", ["same", "valid", 0, 1, 3, 5])
 @pytest.mark.parametrize("kernel", [2, 3, 4, 5, 7])
 @pytest.mark.parametrize("dilation", [1, 2])
@@ -215,3 +217,29 @@ def test_train_flags(flags: dict[str, bool]) -> None:
 def test_the_printed_form_names_module_paths() -> None:
     text = str(PIT(nn.Sequential(nn.Conv1d(3, 6, 5), nn.Conv1d(6, 2, 1)), input_shape=(3, 9)))
     assert "0: in_features=3, out_features=6, kernel_size=(5,), dilation=(1,)" in text
+
+
+class Tokens(nn.Module):
+    """Layers that nobody knows, on an input that keeps its features anyway."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(11, 6)
+        self.rnn = nn.GRU(6, 7, batch_first=True)
+        self.up = nn.Linear(7, 20)
+        self.down = nn.Linear(20, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden, _ = self.rnn(self.embedding(x))
+        result: Tensor = self.down(F.relu(self.up(hidden.data[:, -1])))
+        return result
+
+
+def test_unknown_layers_before_the_searched_part() -> None:
+    model = shaken(Tokens()).eval()
+    tokens = torch.tensor([[1, 4, 9], [0, 10, 2]])
+    searched = PIT(model, input_example=tokens[:1])
+    randomize_masks(searched)
+    exported = searched.export()
+    assert len(exported.get_parameter("up.weight")) < 20
+    assert torch.allclose(searched(tokens), exported(tokens), rtol=1e-5, atol=1e-6)
