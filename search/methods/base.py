@@ -61,7 +61,8 @@ class DNAS(nn.Module):
         self.training = model.training
         for path, module in self.seed.named_modules():
             if is_choice(module):
-                module.path = path  # for its own messages
+                holder: Any = module
+                holder.path = path  # for its own messages
         self._paused: dict[str, bool] = {}
         self._plan: Program | None = None
 

@@ -14,7 +14,6 @@ from plinio_deploy.search.methods.pit import PIT
 from plinio_deploy.search.methods.pit.masks import FeatureMask, TapMask, ring_mask
 from tests.search.methods.pit.check import equivalent, randomize_masks, shaken
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel")  # torch, once per process
 
 
