@@ -86,6 +86,28 @@ net_l02_sum:
     .size net_l02_sum, . - net_l02_sum
 """
 
+FALLING_THROUGH = """
+    .syntax unified
+    .thumb
+    .text
+    .global net_l00_first, net_l01_deep, net_l02_sum
+    .type net_l00_first, %function
+    .type net_l01_deep, %function
+    .type net_l02_sum, %function
+net_l00_first:
+    nop
+    .size net_l00_first, . - net_l00_first
+net_l01_deep:
+    nop
+    nop
+    bx lr
+    .size net_l01_deep, . - net_l01_deep
+net_l02_sum:
+    bx lr
+    .size net_l02_sum, . - net_l02_sum
+"""
+"""The first layer runs into the second without a branch: one block of QEMU's holds instructions of both."""
+
 
 def assembly(text: str) -> str:
     """Assembly as a declaration in C."""
@@ -119,6 +141,16 @@ def test_the_count_is_that_by_hand(target: str, tmp_path: Path) -> None:
     assert counted is not None
     layers = {name: counted.by_symbol[name] for name in ("net_l00_first", "net_l01_deep", "net_l02_sum")}
     assert layers == {"net_l00_first": 22, "net_l01_deep": 22, "net_l02_sum": 1}
+
+
+@pytest.mark.qemu
+def test_a_block_that_belongs_to_two_layers_is_split(tmp_path: Path) -> None:
+    changed = with_file(project(), "net_layers.c", '#include "net_layers.h"\n' + assembly(FALLING_THROUGH))
+    built = made(changed, "cortex-m4", tmp_path)
+    counted = ran(built, "cortex-m4", samples(1), count=counting(changed, built)).instructions
+    assert counted is not None
+    # Called once each; the second layer also runs at the end of the first.
+    assert (counted.by_symbol["net_l00_first"], counted.by_symbol["net_l01_deep"]) == (1, 3 + 3)
 
 
 @pytest.mark.qemu
