@@ -211,7 +211,9 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     mirrored = torch.rand(count, 1, generator=generator) < 0.5
     columns = torch.where(mirrored, columns.flip(1), columns).to(images.device)
     index = torch.arange(count, device=images.device)
-    return padded[index[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    shifted = padded[index[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    # Contiguous: the CPU backward pass of torch 2.13 corrupts its heap on this stride order with 6 or 11 channels.
+    return shifted.contiguous()
 
 
 @dataclass(frozen=True)
