@@ -81,6 +81,7 @@ def read_counts(folder: Path, request: CountRequest, *, console: str) -> Instruc
     if not path.exists():
         raise refused(console)
     found = dict(line.split() for line in path.read_text().splitlines())
-    ranges.check_complete(int(found.pop("entered")), int(found.pop("finished")), request, console=console)
+    if (found.pop("entered"), found.pop("finished")) != ("1", "1"):
+        raise ranges.incomplete(request, console=console)
     counts = {int(key): int(value) for key, value in found.items()}
     return InstructionCounts(sum(counts.values()), ranges.by_symbol(counts, request))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from plinio_deploy.errors import DeviceError
 from plinio_deploy.targets.runners import wire
 from plinio_deploy.targets.runners.base import CountRequest
 
@@ -26,10 +27,9 @@ def by_symbol(counts: Mapping[int, int], request: CountRequest) -> dict[str, int
     return {name: counts.get(identifier, 0) for name, identifier in _identifiers(request).items()}
 
 
-def check_complete(entered: int, finished: int, request: CountRequest, *, console: str) -> None:
-    """Raises `DeviceError` unless a counter saw one whole call of the entry function."""
-    if (entered, finished) != (1, 1):
-        raise wire.failure(f"the instruction counter saw no complete call of {request.entry}", console)
+def incomplete(request: CountRequest, *, console: str) -> DeviceError:
+    """The error for a counter that saw no whole call of the entry function."""
+    return wire.failure(f"the instruction counter saw no complete call of {request.entry}", console)
 
 
 def _identifiers(request: CountRequest) -> dict[str, int]:
