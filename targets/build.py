@@ -38,11 +38,13 @@ class Layer:
         name: the layer's name in the network.
         symbol: its function in the generated C.
         weights_bytes: bytes of its constants.
+        live_bytes: bytes of the arena that hold live tensors while it runs.
     """
 
     name: str
     symbol: str
     weights_bytes: int
+    live_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,12 @@ def _does_not_fit(
     image = read_elf(output)
     output.unlink()
     layers = [
-        (layer.name, layer.weights_bytes, sum(symbol.size for symbol in image.named(layer.symbol)))
+        fit.LayerSize(
+            layer.name,
+            layer.weights_bytes,
+            sum(symbol.size for symbol in image.named(layer.symbol)),
+            layer.live_bytes,
+        )
         for layer in inputs.layers
     ]
     return fit.error(target, target.memory, image, layers, inputs.arena_bytes)

@@ -43,9 +43,22 @@ class Project:
             prefix=self.manifest.prefix,
             sources=tuple(self.manifest.sources),
             trace_sources=tuple(self.manifest.trace_sources),
-            layers=tuple(builder.Layer(step.layer, step.symbol, step.weights_bytes) for step in self.manifest.steps),
+            layers=tuple(
+                builder.Layer(step.layer, step.symbol, step.weights_bytes, self._live_bytes(step.index))
+                for step in self.manifest.steps
+            ),
             arena_bytes=self.manifest.arena_bytes,
         )
+
+    def _live_bytes(self, step: int) -> int:
+        """Bytes of the arena that hold live tensors during a step."""
+        alive = {
+            (buffer.offset, buffer.bytes)
+            for buffer in self.manifest.buffers
+            if buffer.first_step <= step <= buffer.last_step
+        }
+        # Tensors that share their bytes (in place) lie at one offset: the larger one counts.
+        return sum(max(size for offset, size in alive if offset == start) for start in {offset for offset, _ in alive})
 
 
 def run(folder: StageFolder, project: Project, target: Target, terminal: Terminal) -> Record:

@@ -8,7 +8,7 @@ import pytest
 from plinio_deploy.errors import DoesNotFit
 from plinio_deploy.targets import registry
 from plinio_deploy.targets.elf import Image, Section
-from plinio_deploy.targets.fit import error, overflowed, without_bounds
+from plinio_deploy.targets.fit import LayerSize, error, overflowed, without_bounds
 from tests.firmware.benches import made
 from tests.firmware.fake_project import project
 
@@ -31,7 +31,7 @@ def test_the_message_has_the_numbers_and_the_largest_layers_first() -> None:
     target = registry.load("cortex-m0plus")
     assert target.memory is not None
     image = Image((Section(".text", 0, 300_000, "code"), Section(".bss", 0, 20_000, "zero")), ())
-    layers = [(f"layer{index}", 1000 * index, 10) for index in range(9)]
+    layers = [LayerSize(f"layer{index}", 1000 * index, 10, 700 - index) for index in range(9)]
     caught = error(target, target.memory, image, layers, 12_345)
     assert caught.exit_code == 5
     text = str(caught)
@@ -39,7 +39,9 @@ def test_the_message_has_the_numbers_and_the_largest_layers_first() -> None:
     assert f"RAM by {20_000 + 2048 - 16_384} bytes" in text
     assert "the arena is 12345" in text
     assert text.index("layer8: 8000 bytes of weights, 10 of code") < text.index("layer4")
-    assert "layer3" not in text
+    assert "layer3: 3000" not in text
+    assert text.index("layer0: 700 bytes of tensors alive") < text.index("layer1: 699")
+    assert "layer5: 695" not in text
 
 
 def test_only_what_is_full_is_named() -> None:
