@@ -22,6 +22,7 @@ from plinio_deploy.errors import UsageError
 from plinio_deploy.measure import TestData, load_test_data
 from plinio_deploy.network import Network
 from plinio_deploy.pipeline import build, generate, integerize, measure, preflight, report, train
+from plinio_deploy.pipeline.rehearse import rehearse
 from plinio_deploy.pipeline.request import Request
 from plinio_deploy.pipeline.stage import Record
 from plinio_deploy.pipeline.workspace import Workspace
@@ -56,6 +57,8 @@ def run_line(request: Request, terminal: Terminal) -> Result:
     workspace = request.workspace
     workspace.check_writable()
     trainer = train.prepare(request, terminal)
+    if workspace.train.current(trainer.inputs) is None:
+        rehearse(trainer, targets, options, terminal)
     with workspace.locked():
         trained = train.run(workspace.train, trainer, terminal)
         integerized = integerize.run(workspace.integerize, trainer, trained, workspace.train.path, terminal)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rest of the line once with untrained weights: what cannot be built or does not fit is known before training.
+
+Sizes depend on the architecture; weights move a firmware by a few bytes at most. Everything goes to a temporary folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from plinio_deploy.codegen import Manifest, Options, generate
+from plinio_deploy.codegen.manifest import FILE as MANIFEST
+from plinio_deploy.console import Terminal
+from plinio_deploy.errors import DoesNotFit, UnsupportedModel
+from plinio_deploy.network import Network
+from plinio_deploy.pipeline.build import Project
+from plinio_deploy.pipeline.train import CHECKED_SAMPLES, Trainer
+from plinio_deploy.targets import build as builder
+from plinio_deploy.targets.schema import Region, Target
+
+SLACK = 1 / 50
+"""Share of a memory by which a rehearsed firmware may exceed it: trained weights may save as much."""
+
+
+def rehearse(trainer: Trainer, targets: Sequence[Target], options: Options, terminal: Terminal) -> None:
+    """Integerize, generate and build for every target, with weights as they are before training.
+
+    Raises:
+        DoesNotFit: the firmware is larger than a target's memory, by more than `SLACK`.
+        BuildFailed: a compiler refused the generated C.
+    """
+    network = _untrained(trainer, terminal)
+    if network is None:
+        return
+    artifact = generate(network, options, None)
+    project = Project(artifact, Manifest.parse(artifact.files[MANIFEST], MANIFEST))
+    for target in targets:
+        with TemporaryDirectory() as folder:
+            try:
+                builder.build(artifact, project.inputs, _with_slack(target), Path(folder))
+            except DoesNotFit:
+                builder.build(artifact, project.inputs, target, Path(folder))
+                raise
+
+
+def _untrained(trainer: Trainer, terminal: Terminal) -> Network | None:
+    """The integer network of the untrained model; ``None`` if its numbers, unlike trained ones perhaps, do not fit."""
+    from plinio_deploy.integerize import integerize
+    from plinio_deploy.recipes import training
+    from plinio_deploy.recipes.batches import iterate
+
+    recipe = trainer.recipe
+    qnet = training.make_qnet(recipe, training.build_model(recipe, trainer.training.seed))
+    x, _ = next(iterate(trainer.data.train, CHECKED_SAMPLES, None))
+    qnet.calibrate([x[:CHECKED_SAMPLES]])
+    try:
+        return integerize(qnet, recipe.name)
+    except UnsupportedModel as error:
+        terminal.detail(f"  not rehearsed: {error.what}")
+        return None
+
+
+def _with_slack(target: Target) -> Target:
+    if target.memory is None:
+        return target
+    flash, ram = (
+        Region.model_construct(base=region.base, size=int(region.size * (1 + SLACK)))
+        for region in (target.memory.flash, target.memory.ram)
+    )
+    memory = target.memory.model_copy(update={"flash": flash, "ram": ram})
+    return target.model_copy(update={"memory": memory})

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What cannot fit is refused before training, and what fits by a hair is left to the real build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from plinio_deploy.codegen import Options
+from plinio_deploy.console import Terminal
+from plinio_deploy.errors import DoesNotFit, UnsupportedModel
+from plinio_deploy.pipeline import line, train
+from plinio_deploy.pipeline.rehearse import rehearse
+from plinio_deploy.pipeline.request import Request
+from plinio_deploy.pipeline.workspace import Workspace
+from plinio_deploy.targets import registry
+from plinio_deploy.targets.schema import Target
+from tests.plinio_deploy.pipeline.test_train import TINY
+
+QUIET = Terminal(-1)
+
+
+def shrunk(tmp_path: Path, ram: str) -> Path:
+    """A Cortex-M0+ with another amount of RAM."""
+    text = registry.files()["cortex-m0plus"].read_text(encoding="utf-8")
+    assert text.count("size = 0x4000\n") == 1
+    path = tmp_path / "shrunk.toml"
+    path.write_text(text.replace("size = 0x4000\n", f"size = {ram}\n"), encoding="utf-8")
+    return path
+
+
+def prepared(tmp_path: Path, *targets: str) -> tuple[train.Trainer, tuple[Target, ...]]:
+    request = Request(Workspace(tmp_path / "out"), str(TINY), targets)
+    return train.prepare(request, QUIET), tuple(map(registry.load, targets))
+
+
+@pytest.mark.qemu
+def test_too_little_ram_is_found_before_training_and_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "run", lambda *_: pytest.fail("training started"))
+    request = Request(Workspace(tmp_path / "out"), str(TINY), (str(shrunk(tmp_path, "0x900")),))
+    with pytest.raises(DoesNotFit, match="exceeds the RAM"):
+        line.run_line(request, QUIET)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.qemu
+def test_what_fits_passes(tmp_path: Path) -> None:
+    rehearse(*prepared(tmp_path, "cortex-m0plus"), Options(), QUIET)
+
+
+@pytest.mark.host
+def test_a_target_without_a_memory_map_is_only_built_for(tmp_path: Path) -> None:
+    rehearse(*prepared(tmp_path, "host"), Options(), QUIET)
+
+
+def test_numbers_that_only_untrained_weights_bring_do_not_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UnsupportedModel("a layer's numbers do not fit 32 bits")
+
+    trainer, targets = prepared(tmp_path, "host")
+    monkeypatch.setattr("plinio_deploy.integerize.integerize", refuse)
+    rehearse(trainer, targets, Options(), QUIET)
