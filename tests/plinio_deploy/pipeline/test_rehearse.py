@@ -26,7 +26,8 @@ def shrunk(tmp_path: Path, ram: str) -> Path:
     text = registry.files()["cortex-m0plus"].read_text(encoding="utf-8")
     assert text.count("size = 0x4000\n") == 1
     path = tmp_path / "shrunk.toml"
-    path.write_text(text.replace("size = 0x4000\n", f"size = {ram}\n"), encoding="utf-8")
+    text = text.replace('cortex-m0plus"', 'shrunk"').replace("size = 0x4000\n", f"size = {ram}\n")
+    path.write_text(text, encoding="utf-8")
     return path
 
 
