@@ -26,7 +26,7 @@ def shrunk(tmp_path: Path, ram: str) -> Path:
     text = registry.files()["cortex-m0plus"].read_text(encoding="utf-8")
     assert text.count("size = 0x4000\n") == 1
     path = tmp_path / "shrunk.toml"
-    text = text.replace('cortex-m0plus"', 'shrunk"').replace("size = 0x4000\n", f"size = {ram}\n")
+    text = text.replace('name = "cortex-m0plus"', 'name = "shrunk"').replace("size = 0x4000\n", f"size = {ram}\n")
     path.write_text(text, encoding="utf-8")
     return path
 
