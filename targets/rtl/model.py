@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a core's RTL and our test bench to an executable: Verilator writes C++, the host's C++ compiler the rest.
 
-A model is made once (12 to 20 s of processor time) and kept in the cache under a digest of all that it is made of: the
+A model is made once (10 to 20 s of processor time) and kept in the cache under a digest of all that it is made of: the
 core's files, the test bench, Verilator, the flags, the compiler.
 """
 
@@ -21,6 +21,7 @@ from plinio_deploy.targets.build import FIRMWARE
 from plinio_deploy.targets.rtl import simulator
 from plinio_deploy.targets.rtl.cores import CORES, Core
 from plinio_deploy.targets.rtl.simulator import Verilator
+from plinio_deploy.targets.toolchains import FoundTool
 
 TESTBENCH = FIRMWARE / "rtl"
 TIMEOUT_S = 900
@@ -94,7 +95,7 @@ def model(core_name: str, parameters: Mapping[str, int]) -> Model:
     def make(scratch: Path) -> Path:
         options = [*flags, *(f"-I{folder}" for folder in includes)]
         _verilate(verilator, core, options, sources, scratch / "cc")
-        return _compile(compiler.path, verilator.root, scratch)
+        return _link(compiler.path, verilator.root, _runtime(compiler, verilator), scratch)
 
     path = cache.file("rtl", f"{core.name}-{digest[:16]}", make)
     return Model(path, core, dict(parameters), {"verilator": verilator.version, core.distribution: core.version})
@@ -126,16 +127,40 @@ def _verilate(verilator: Verilator, core: Core, flags: Sequence[str], sources: S
     _check(f"Verilator refused {core.title}", command, {**os.environ, "VERILATOR_ROOT": str(verilator.root)})
 
 
-def _compile(compiler: str, root: Path, scratch: Path) -> Path:
+def _runtime(compiler: FoundTool, verilator: Verilator) -> Path:
+    """Verilator's run-time library as one object, the same for every model; made if it is not in the cache."""
+    sources = [verilator.root / "include" / name for name in _RUNTIME]
+    digest = _digest(
+        [*sources, *_included([verilator.root / "include"])], [compiler.banner, *_COMPILE, *_NO_TRACES, _REST]
+    )
+
+    def make(scratch: Path) -> Path:
+        objects = _compile(compiler.path, verilator.root, [(source, _REST) for source in sources], scratch)
+        made = scratch / "runtime.o"
+        _check(
+            "Verilator's run time could not be linked", [compiler.path, "-r", "-nostdlib", "-o", str(made), *objects]
+        )
+        return made
+
+    return cache.file("rtl", f"runtime-{digest[:16]}.o", make)
+
+
+def _link(compiler: str, root: Path, runtime: Path, scratch: Path) -> Path:
     """Compile and link what Verilator wrote into `scratch/cc`, without its makefiles, and strip the result."""
     generated = scratch / "cc"
     jobs = [(path, _SLOW if path.stem.endswith("Slow") else _EVALUATION) for path in sorted(generated.glob("*.cpp"))]
-    jobs += [(root / "include" / name, _REST) for name in _RUNTIME]
-    jobs += [(TESTBENCH / "testbench.cpp", _REST)]
     jobs.sort(
         key=lambda job: job[0].stat().st_size, reverse=True
     )  # the longest first, so that all workers end together
-    folders = [f"-I{path}" for path in (generated, root / "include", root / "include/vltstd")]
+    objects = _compile(compiler, root, [*jobs, (TESTBENCH / "testbench.cpp", _REST)], scratch)
+    made = scratch / "model"
+    _check("the model could not be linked", [compiler, "-s", "-o", str(made), *objects, str(runtime), "-pthread"])
+    return made
+
+
+def _compile(compiler: str, root: Path, jobs: Sequence[tuple[Path, str]], scratch: Path) -> list[str]:
+    """Compile (source, optimization) pairs into `scratch`, as many at a time as there are processors."""
+    folders = [f"-I{path}" for path in (scratch / "cc", root / "include", root / "include/vltstd")]
 
     def compile_one(job: tuple[Path, str]) -> str:
         source, level = job
@@ -145,10 +170,7 @@ def _compile(compiler: str, root: Path, scratch: Path) -> Path:
         return made
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(compile_one, jobs))
-    made = scratch / "model"
-    _check("the model could not be linked", [compiler, "-s", "-o", str(made), *objects, "-pthread"])
-    return made
+        return list(pool.map(compile_one, jobs))
 
 
 def _check(what: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
