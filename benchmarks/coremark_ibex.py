@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """CoreMark on our RTL models, against the figures that lowRISC publishes for Ibex: is the test bench's timing right?
 
-The sources of CoreMark and the published figures both lie in the Python package of the Ibex core; nothing of them is part of
-this project. Flags are those of lowRISC's own makefile, the instruction set the one that its README calls best.
+The sources of CoreMark and the published figures both lie in the Python package of the Ibex core; nothing of them is
+part of this project. Flags are those of lowRISC's own makefile, the instruction set the one that its README calls best.
 
     python benchmarks/coremark_ibex.py [--json]
 
@@ -72,8 +72,8 @@ class Score:
 
 def published(config: str) -> float:
     """CoreMark/MHz of a configuration, from the table in the README of the installed package."""
-    lines = [line for line in (CORES["ibex"].root() / "README.md").read_text(encoding="utf-8").splitlines() if "|" in line]
-    rows = [[cell.strip(' "') for cell in line.strip().strip("|").split("|")] for line in lines]
+    text = (CORES["ibex"].root() / "README.md").read_text(encoding="utf-8")
+    rows = [[cell.strip(' "') for cell in line.strip("| ").split("|")] for line in text.splitlines() if "|" in line]
     names = next(row for row in rows if row[0] == "Config")
     figures = next(row for row in rows if row[0].startswith("Performance (CoreMark/MHz)"))
     return float(figures[names.index(config)])
@@ -142,9 +142,9 @@ def main() -> int:
         print("target        CoreMark/MHz  published   error      cycles  instructions  simulated cycles/s")
         for score in scores:
             figure = "-" if score.published is None else f"{score.published:.2f}"
-            error = "-" if score.error is None else f"{score.error:+.2%}"
+            distance = "-" if score.error is None else f"{score.error:+.2%}"
             print(
-                f"{score.target:12}  {score.score:12.3f}  {figure:>9}  {error:>6}  {score.cycles:>10,}"
+                f"{score.target:12}  {score.score:12.3f}  {figure:>9}  {distance:>6}  {score.cycles:>10,}"
                 f"  {score.instructions:>12,}  {score.cycles_per_second:>18,}"
             )
     return 1 if far else 0

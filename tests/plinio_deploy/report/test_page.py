@@ -10,7 +10,7 @@ import pytest
 from plinio_deploy.codegen import generate
 from plinio_deploy.codegen.manifest import FILE, Manifest
 from plinio_deploy.report import collect, render
-from tests.plinio_deploy.report.samples import measurement
+from tests.plinio_deploy.report.samples import measurement, with_cycles
 from tests.plinio_deploy.toy import toy
 
 VOID = {"meta", "br", "rect", "line", "polyline", "i"}
@@ -80,12 +80,29 @@ def test_no_counts_no_instruction_plot() -> None:
 
 
 def test_cycles_appear_with_their_source_once_a_target_has_them() -> None:
-    timed = measurement("ibex")
-    assert "<th>Cycles</th>" not in _page(timed)
-    timed["total"] |= {"cycles": 700123, "cycles_source": "rtl"}
-    page = _page(timed, measurement("host", None))
+    without = _page(measurement("cortex-m4"))
+    assert "<th>Cycles</th>" not in without
+    assert "Cycles per layer" not in without
+    page = _page(with_cycles("ibex", 700123), measurement("host", None))
     assert "<th>Cycles</th>" in page
     assert "700\u202f123<small>rtl</small>" in page
+    assert "<h2>Cycles per layer: rtl</h2>" in page
+    assert "ibex: counted somehow; ibex, no waiting." in page
+    assert "3\u202f200\u202f000 cycles simulated per second" in page
+    assert "<th>ibex<small>cycles (rtl)</small></th>" in page
+    assert "<td>1\u202f000<small>" in page
+    checker = Checker()
+    checker.feed(page)
+    assert (checker.problems, checker.open) == ([], [])
+
+
+def test_cycles_of_two_sources_are_never_in_one_drawing() -> None:
+    page = _page(with_cycles("ibex", 1), with_cycles("cortex-m4", 2, "model"), with_cycles("picorv32", 3))
+    drawings = page.split("<h2>Cycles per layer: ")[1:]
+    assert [text.partition("<")[0] for text in drawings] == ["rtl", "model"]
+    assert "cortex-m4" not in drawings[0]
+    assert "ibex" in drawings[0]
+    assert "picorv32" in drawings[0]
 
 
 def test_names_are_escaped() -> None:
