@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,16 @@ def test_a_marked_block_of_the_readme_runs(lines: tuple[str, ...], tmp_path: Pat
 
 def test_the_readme_has_blocks_that_run() -> None:
     assert RUN_BLOCKS
+
+
+def test_the_python_of_the_readme_runs() -> None:
+    torch = pytest.importorskip("torch")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 3), torch.nn.Flatten(), torch.nn.Linear(64, 10)
+    )
+    batches = [(torch.rand(4, 1, 8, 8), torch.zeros(4, dtype=torch.long))]
+    names = {"torch": torch, "model": model, "batches": batches, "criterion": torch.nn.functional.cross_entropy}
+    exec(code, names)  # noqa: S102 - what is tried is the README itself
+    x = batches[0][0]
+    assert torch.allclose(names["smaller"](x), names["nas"](x), atol=1e-5)
