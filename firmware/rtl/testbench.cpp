@@ -286,8 +286,8 @@ int main(int argc, char **argv) {
   Counter counter{options.ranges};
   VerilatedContext context;
   Vsoc soc{&context};
-  soc.fetch_wait_i = options.fetch_wait;
-  soc.data_wait_i = options.data_wait;
+  soc.fetch_wait_i = static_cast<CData>(options.fetch_wait);
+  soc.data_wait_i = static_cast<CData>(options.data_wait);
   reset(soc);
   uint64_t cycle = 0;
   const std::clock_t start = std::clock();

@@ -30,8 +30,8 @@ from plinio_deploy.targets.runners.base import (
 )
 from plinio_deploy.targets.schema import Memory, Region, Rtl, Target
 
-CYCLE_BUDGET = 60_000_000
-"""Cycles that one request may take: 10 to 30 s of simulation on one processor."""
+CYCLE_BUDGET = 40_000_000
+"""Cycles that one request may take: 5 to 25 s of simulation on one processor."""
 
 CYCLE_LIMIT = 1_000_000_000
 """Cycles after which a sample counts as hung."""

@@ -141,6 +141,37 @@ def test_what_goes_wrong_is_named_with_its_place(core: str, statement: str, word
     assert "sp=0x801" in str(caught.value.got)
 
 
+DOT_PRODUCT = (
+    "uint32_t sum = 5; "
+    '__asm__ volatile(".insn r 0x7b, 1, 0x54, %0, %1, %2" : "+r"(sum) : "r"(0x01ff0203u), "r"(0x0405fe07u)); '
+    "out[0] = (uint8_t)sum;"
+)
+"""cv.sdotsp.b: 5 + 1 * 4 - 1 * 5 - 2 * 2 + 3 * 7 = 21."""
+
+HARDWARE_LOOP = (
+    '__asm__ volatile(".balign 4\\n.option push\\n.option norvc\\n.insn i 0x2b, 4, x12, x5, {count}\\n'
+    'nop\\nnop\\nnop\\nnop\\n.option pop");'
+)
+"""cv.setupi: the four instructions behind it run `count` times."""
+
+
+@pytest.mark.rtl
+def test_the_pulp_extension_is_there_and_only_where_asked_for(tmp_path: Path) -> None:
+    built = made(project(first=DOT_PRODUCT), "cv32e40p-xpulp", tmp_path)
+    assert ran(built, "cv32e40p-xpulp", samples(1), mode="trace").outputs[0] == 21
+    with pytest.raises(DeviceError, match="illegal instruction in net_l00_first"):
+        ran(built, "cv32e40p", samples(1))
+
+
+@pytest.mark.rtl
+def test_a_hardware_loop_takes_no_cycle_for_its_end(tmp_path: Path) -> None:
+    target = registry.load("cv32e40p-xpulp")
+    few, few_instructions = first_layer(target, HARDWARE_LOOP.format(count=10), tmp_path / "few")
+    many, many_instructions = first_layer(target, HARDWARE_LOOP.format(count=110), tmp_path / "many")
+    assert many_instructions - few_instructions == 400
+    assert many - few == 400
+
+
 @pytest.mark.rtl
 @pytest.mark.parametrize("core", CORES)
 def test_a_stack_that_overflows_is_called_that(core: str, tmp_path: Path) -> None:
