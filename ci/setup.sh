@@ -21,6 +21,7 @@ g++                                          g++
 make                                         make
 cmake                                        cmake
 clang                                        clang
+git                                          git
 arm-none-eabi-gcc                            gcc-arm-none-eabi
 arm-none-eabi-gcc@nano.specs                 libnewlib-arm-none-eabi
 riscv64-unknown-elf-gcc                      gcc-riscv64-unknown-elf

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,26 @@ class Project:
         return sum(max(size for offset, size in alive if offset == start) for start in {offset for offset, _ in alive})
 
 
+@contextmanager
+def room_for(path: Path, hint: str) -> Iterator[None]:
+    """Tell a compiler that ran out of disk from one that refused the code.
+
+    Args:
+        path: what it was writing to.
+        hint: what to do about it.
+
+    Raises:
+        OutputError: instead of `BuildFailed`, if the compiler's words are about the disk.
+    """
+    try:
+        yield
+    except BuildFailed as error:
+        full = next((words for words in _DISK_FULL if words in str(error)), None)
+        if full is None:
+            raise
+        raise OutputError(f"cannot write to {path}", got=full, hints=(hint,)) from error
+
+
 def run(folder: StageFolder, project: Project, target: Target, terminal: Terminal) -> Record:
     """Build the firmware, unless it is there already.
 
@@ -83,14 +104,8 @@ def run(folder: StageFolder, project: Project, target: Target, terminal: Termina
 
     def make(work: Path) -> Mapping[str, Any]:
         terminal.detail(f"  {compiler.path} {' '.join(target.flags)}")
-        try:
+        with room_for(folder.path, "free some space, or name another folder with --out"):
             result = builder.build(project.artifact, project.inputs, target, work)
-        except BuildFailed as error:
-            full = next((words for words in _DISK_FULL if words in str(error)), None)
-            if full is None:
-                raise
-            hints = ("free some space, or name another folder with --out",)
-            raise OutputError(f"cannot write to {folder.path}", got=full, hints=hints) from error
         for name in ("src", "obj"):
             shutil.rmtree(work / name)
         return {

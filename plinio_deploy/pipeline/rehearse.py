@@ -15,7 +15,7 @@ from plinio_deploy.codegen.manifest import FILE as MANIFEST
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import DoesNotFit, UnsupportedModel
 from plinio_deploy.network import Network
-from plinio_deploy.pipeline.build import Project
+from plinio_deploy.pipeline.build import Project, room_for
 from plinio_deploy.pipeline.train import CHECKED_SAMPLES, Trainer
 from plinio_deploy.targets import build as builder
 from plinio_deploy.targets.schema import Region, Target
@@ -30,6 +30,7 @@ def rehearse(trainer: Trainer, targets: Sequence[Target], options: Options, term
     Raises:
         DoesNotFit: the firmware is larger than a target's memory, by more than `SLACK`.
         BuildFailed: a compiler refused the generated C.
+        OutputError: there is no room for temporary files.
     """
     network = _untrained(trainer, terminal)
     if network is None:
@@ -37,7 +38,7 @@ def rehearse(trainer: Trainer, targets: Sequence[Target], options: Options, term
     artifact = generate(network, options, None)
     project = Project(artifact, Manifest.parse(artifact.files[MANIFEST], MANIFEST))
     for target in targets:
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory() as folder, room_for(Path(folder), "free some space, or set TMPDIR to another folder"):
             try:
                 builder.build(artifact, project.inputs, _with_slack(target), Path(folder))
             except DoesNotFit:

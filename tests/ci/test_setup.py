@@ -15,7 +15,7 @@ from ci.tree import ROOT
 
 BASICS = ("sh", "cat", "cut", "dirname", "env", "mktemp", "rm", "sha256sum", "tail", "mkdir", "chmod", "cp", "touch")
 TOOLS = (
-    "gcc", "g++", "make", "cmake", "clang", "arm-none-eabi-gcc", "riscv64-unknown-elf-gcc", "qemu-system-arm",
+    "gcc", "g++", "make", "cmake", "clang", "git", "arm-none-eabi-gcc", "riscv64-unknown-elf-gcc", "qemu-system-arm",
     "qemu-system-riscv32",
 )  # fmt: skip
 COMPILER = 'echo "/lib/${1#*=}"'

@@ -82,6 +82,7 @@ def start(*words: str, before: Callable[[], None] = lambda: None) -> Child:
     try:
         sys.stdout = (folder / "out").open("w", encoding="utf-8", buffering=1)
         sys.stderr = (folder / "err").open("w", encoding="utf-8", buffering=1)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit a deaf one
         before()
         code = main(list(words))
     except BaseException:  # noqa: BLE001 (nothing may get out of the fork into the test runner)
