@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import functools
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from plinio_deploy.cli import main
 from plinio_deploy.targets import registry
 from plinio_deploy.targets.build import BuildInputs, BuildResult, Layer, build
 from plinio_deploy.targets.runners import for_target
@@ -71,3 +74,24 @@ def test_whole_networks(name: str, target: str, tmp_path: Path) -> None:
     assert simulated.cycles is not None
     assert set(simulated.cycles.by_symbol) == {f"{case.manifest.prefix}_run", *(s.symbol for s in case.manifest.steps)}
     assert all(simulated.cycles.by_symbol.values())
+
+
+def test_the_whole_line_ends_with_cycles(run_of: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    out = run_of("digits")
+    words = ["--target", "rv32imc", "--target", "ibex", "--samples", "4", "--trace-samples", "1"]
+    capsys.readouterr()
+    assert main(["run", "digits", *words, "--out", str(out), "--json"]) == 0
+    emulated, simulated = json.loads(capsys.readouterr().out)["measurements"]
+    assert (simulated["runner"], simulated["samples"], simulated["traced_samples"]) == ("rtl", 4, 1)
+    assert (simulated["differing_samples"], simulated["differing_tensors"]) == (0, 0)
+    total = simulated["total"]
+    assert total["instructions"] == emulated["total"]["instructions"] < total["cycles"]
+    assert total["cycles_source"] == "rtl"
+    assert "0 wait states" in total["cycles_conditions"]
+    assert "RTL of the core" in simulated["sources"]["cycles"]
+    assert emulated["sources"]["cycles"] == "not counted"
+    between = total["cycles"] - sum(layer["cycles"] for layer in simulated["layers"])
+    assert 0 < between < 0.01 * total["cycles"] + 200
+    assert simulated["simulation"]["cycles_per_second"] > 10_000
+    assert {"verilator", "pythondata-cpu-ibex", "gcc"} <= simulated["tools"].keys()
+    assert "Cycles per layer: rtl" in (out / "report" / "report.html").read_text(encoding="utf-8")

@@ -26,6 +26,7 @@ from plinio_deploy.measure import (
     save_test_data,
 )
 from plinio_deploy.packing import pack, unpack
+from plinio_deploy.targets.runners.base import CycleCounts, Simulation
 from tests.plinio_deploy.toy import toy
 
 NETWORK = toy()
@@ -78,6 +79,17 @@ def test_equal_bytes_are_bit_exact(expected: Reference) -> None:
     assert (found.samples, found.differing_samples, found.differing_tensors, found.first) == (SAMPLES, 0, 0, None)
     assert found.traced_tensors == 3 * len(STEPS)
     found.check("cortex-m4")
+
+
+def test_a_slow_device_may_run_the_first_samples_only(expected: Reference) -> None:
+    found = _compare(expected, expected.outputs[:5].tobytes(), expected.trace[:2].tobytes())
+    assert (found.samples, found.traced_samples, found.first) == (5, 2, None)
+    outputs = expected.outputs[:5].copy()
+    outputs[4, 0] ^= 1
+    found = _compare(expected, outputs.tobytes(), expected.trace[:2].tobytes())
+    assert (found.samples, found.differing_samples) == (5, 1)
+    assert found.first is not None
+    assert found.first.sample == 4
 
 
 def test_wrong_output_is_located(expected: Reference) -> None:
@@ -163,6 +175,30 @@ def test_bars() -> None:
     with pytest.raises(AccuracyTooLow, match="loses too much") as caught:
         Metrics(0.98, 0.96, 0.97, 0.005).check()
     assert "0.0200 lost" in str(caught.value)
+
+
+def test_cycles_name_their_source_and_conditions(expected: Reference) -> None:
+    document = measurement(
+        target="ibex",
+        runner="rtl",
+        comparison=_compare(expected),
+        metrics=METRICS,
+        layers=[{"name": "stem", "op": "conv", "macs": 10}],
+        instructions=1234,
+        cycles=CycleCounts(2000, {"net_run": 2000}, "rtl", "Ibex; slow memory"),
+        simulation=Simulation(5000, 0.5),
+        memory=dict.fromkeys(MEMORY_KEYS, 1),
+        network_digest="d",
+        tools={},
+    )
+    assert document["total"] == {
+        "instructions": 1234,
+        "cycles": 2000,
+        "cycles_source": "rtl",
+        "cycles_conditions": "Ibex; slow memory",
+    }
+    assert document["simulation"] == {"cycles": 5000, "cycles_per_second": 10_000}
+    assert document["sources"]["cycles"].endswith("; Ibex; slow memory")
 
 
 def test_measurement_keeps_the_agreed_keys(expected: Reference) -> None:
