@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from ci.tree import ROOT
 from plinio_deploy.errors import RecipeError
 from plinio_deploy.recipes import npz
 
@@ -112,3 +113,19 @@ def test_missing_folder_or_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="one family") as caught:
         npz.load(tmp_path)
     assert caught.value.got == "none"
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "test"),
+    [("mnist", 10_000, 8_000), ("fashion_mnist", 20_000, 8_000), ("cifar100_person", 3_200, 640)],
+)
+def test_real_images_beside_the_checkout(name: str, train: int, test: int) -> None:
+    folder = ROOT.parent / "shared" / "data" / name
+    if not folder.is_dir():
+        pytest.skip(f"no data set {name} beside the checkout")
+    data = npz.load(folder)
+    assert (len(data.train.x) + len(data.val.x), len(data.test.x)) == (train, test)
+    assert data.test.x.dtype == np.float32
+    assert (data.test.x.min(), data.test.x.max()) == (0.0, 1.0)
+    # Real pixels have likely neighbours: a wrong decoder makes noise of them.
+    assert np.abs(np.diff(data.test.x, axis=-1)).mean() < 0.15
