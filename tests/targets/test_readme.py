@@ -12,7 +12,7 @@ import pytest
 
 from plinio_deploy.errors import DoesNotFit
 from plinio_deploy.targets import registry
-from plinio_deploy.targets.schema import Target
+from plinio_deploy.targets.schema import Rtl, Target
 from tests.firmware.benches import counting, made, ran, samples
 from tests.firmware.fake_project import project, reference
 
@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.qemu
 def test_the_board_of_the_page_is_built_for(folder: Path, tmp_path: Path) -> None:
-    board, _ = blocks()
+    board, _, _ = blocks()
     (folder / "stm32f446.toml").write_text(board)
     assert "stm32f446" in registry.names()
     built = made(project(), "stm32f446", tmp_path / "out")
@@ -50,7 +50,7 @@ def test_the_board_of_the_page_is_built_for(folder: Path, tmp_path: Path) -> Non
 
 @pytest.mark.qemu
 def test_with_a_machine_of_qemu_it_is_measured(folder: Path, tmp_path: Path) -> None:
-    board, machine = blocks()
+    board, machine, _ = blocks()
     text = board.replace('"none"', '"qemu"').replace("0x0800_0000", "0x0000_0000") + machine
     (folder / "stm32f446.toml").write_text(text)
     built = made(project(), "stm32f446", tmp_path / "out")
@@ -58,6 +58,12 @@ def test_with_a_machine_of_qemu_it_is_measured(folder: Path, tmp_path: Path) -> 
     result = ran(built, "stm32f446", inputs, count=counting(project(), built))
     assert result.outputs == b"".join(reference(sample)[-1] for sample in inputs)
     assert result.instructions is not None
+
+
+def test_the_rtl_of_the_page_is_that_of_our_own_target() -> None:
+    _, _, simulated = blocks()
+    ours = tomllib.loads((registry.BOARDS / "ibex.toml").read_text())["rtl"]
+    assert Rtl.model_validate(tomllib.loads(simulated)["rtl"]) == Rtl.model_validate(ours)
 
 
 def test_the_table_has_the_keys_of_our_own_targets() -> None:
@@ -68,8 +74,9 @@ def test_the_table_has_the_keys_of_our_own_targets() -> None:
         )
     )
     used = {"name", "description", "isa", "family", "toolchain", "flags", "runner"}
-    for name in ("cortex-m4", "rv32imc"):
+    for name, sections in (("cortex-m4", ("memory", "qemu")), ("rv32imc", ("memory", "qemu")), ("ibex", ("rtl",))):
         table = tomllib.loads((registry.BOARDS / f"{name}.toml").read_text())
-        used |= {f"{section}.{key}" for section in ("memory", "qemu") for key in table[section]}
+        used |= {f"{section}.{key}" for section in sections for key in table[section]}
+    used |= {f"rtl.{key}" for key in Rtl.model_fields}
     assert documented == used
     assert {key.split(".")[0] for key in used} <= set(Target.model_fields)
