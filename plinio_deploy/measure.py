@@ -24,9 +24,6 @@ from plinio_deploy.network import Network, Tensor
 from plinio_deploy.packing import ByteArray, CodeArray, pack, unpack
 from plinio_deploy.targets.runners.base import CYCLE_SOURCES, CycleCounts, Simulation
 
-CHUNK = 64
-"""Samples that the interpreter takes at a time, so that a large test set needs little memory."""
-
 DATA_FILE = "test_data.npz"
 METRICS_FILE = "metrics.json"
 
@@ -204,16 +201,13 @@ def reference(network: Network, data: TestData, steps: Sequence[Step], trace_sam
         steps: the generated code's steps in order.
         trace_samples: of how many samples every tensor is kept.
     """
-    outputs: list[ByteArray] = []
-    trace: list[ByteArray] = []
+    values = interpreter.run(network, data.codes, keep=network.outputs)
+    outputs = _rows(network.output_tensors(), [values[name] for name in network.outputs])
+    if not trace_samples:
+        return Reference(outputs, np.zeros((0, 0), np.uint8))
     traced = [network.tensors[step.tensor] for step in steps]
-    for first in range(0, data.samples, CHUNK):
-        values = interpreter.run(network, [codes[first : first + CHUNK] for codes in data.codes])
-        outputs.append(_rows(network.output_tensors(), [values[name] for name in network.outputs]))
-        wanted = max(0, trace_samples - first)
-        if wanted:
-            trace.append(_rows(traced, [values[tensor.name][:wanted] for tensor in traced]))
-    return Reference(np.concatenate(outputs), np.concatenate(trace) if trace else np.zeros((0, 0), np.uint8))
+    inside = interpreter.run(network, data.head(trace_samples).codes, keep={tensor.name for tensor in traced})
+    return Reference(outputs, _rows(traced, [inside[tensor.name] for tensor in traced]))
 
 
 @dataclass(frozen=True)

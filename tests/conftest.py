@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -27,41 +25,12 @@ settings.register_profile("dev", deadline=None, suppress_health_check=[HealthChe
 settings.load_profile("ci" if IN_CI else "dev")
 
 
-@dataclass(frozen=True)
-class Tool:
-    """A program that a marker needs.
-
-    Attributes:
-        command: as looked up in PATH.
-        variable: environment variable that may name it instead.
-        package: Debian package that brings it.
-    """
-
-    command: str
-    variable: str
-    package: str
-
-    def missing(self) -> bool:
-        """Whether neither the variable nor PATH leads to it."""
-        named = os.environ.get(self.variable)
-        return shutil.which(named or self.command) is None
-
-
-GCC = Tool("gcc", "PLINIO_DEPLOY_GCC_HOST", "gcc")
-TOOLS: dict[str, tuple[Tool, ...]] = {
-    "host": (GCC,),
-    "qemu": (
-        GCC,
-        Tool("arm-none-eabi-gcc", "PLINIO_DEPLOY_GCC_ARM", "gcc-arm-none-eabi"),
-        Tool("riscv64-unknown-elf-gcc", "PLINIO_DEPLOY_GCC_RISCV", "gcc-riscv64-unknown-elf"),
-        Tool("qemu-system-arm", "PLINIO_DEPLOY_QEMU_ARM", "qemu-system-arm"),
-        Tool("qemu-system-riscv32", "PLINIO_DEPLOY_QEMU_RISCV32", "qemu-system-misc"),
-    ),
-    "rtl": (
-        Tool("g++", "PLINIO_DEPLOY_GXX_HOST", "g++"),
-        Tool("riscv64-unknown-elf-gcc", "PLINIO_DEPLOY_GCC_RISCV", "gcc-riscv64-unknown-elf"),
-    ),
+TOOLS: dict[str, tuple[str, ...]] = {
+    "host": ("gcc-host",),
+    "qemu": ("gcc-host", "gcc-arm", "gcc-riscv", "qemu-arm", "qemu-riscv32"),
+    "rtl": ("gxx-host", "gcc-riscv"),
 }
+"""What a marker's tests start, by the names of `plinio_deploy.targets.toolchains.TOOLS`."""
 ALWAYS_THERE_IN_CI = {"host", "qemu", "rtl"}
 """Markers whose tools ci/setup.sh installs: in CI their tests run and fail, they are never skipped."""
 
@@ -79,10 +48,12 @@ def reason_to_skip(marker: str) -> str | None:
 
         if simulator.find() is None or len(cores.installed()) < len(cores.CORES):
             return f"Verilator or a core is not installed; try: {cores.INSTALL}"
-    missing = [tool for tool in TOOLS.get(marker, ()) if tool.missing()]
+    from plinio_deploy.targets import toolchains
+
+    missing = [toolchains.TOOLS[name] for name in TOOLS.get(marker, ()) if toolchains.find(name) is None]
     if not missing:
         return None
-    names, packages = (" ".join(getattr(tool, name) for tool in missing) for name in ("command", "package"))
+    names, packages = (" ".join(getattr(tool, part) for tool in missing) for part in ("name", "package"))
     return f"not installed: {names}; try: apt-get install {packages}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -99,17 +99,7 @@ def conv_transpose(spec: Spec) -> Layer:
 
     `Layer.spatial` is the size of its input, where its multiplications start.
     """
-    static = spec.get("static", spec)
-    groups = int(static["groups"])
-    return Layer(
-        cin=spec["in_channels"],
-        cout=spec["out_channels"],
-        groups=groups,
-        depthwise=groups > 1 and groups == int(static["in_channels"]),
-        kernel=_tuple(spec["kernel_size"]),
-        spatial=tuple(int(size) for size in spec["input_shape"][2:]),
-        bias=has_bias(spec),
-    )
+    return replace(conv(spec), spatial=tuple(int(size) for size in spec["input_shape"][2:]))
 
 
 def linear(spec: Spec) -> Layer:

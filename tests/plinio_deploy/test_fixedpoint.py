@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from plinio_deploy import fixedpoint
@@ -61,14 +61,18 @@ def test_tflite_double_rounding_is_two_roundings(value: int, multiplier: int, sh
     assert got[0] == expected
 
 
-def test_tflite_double_rounding_matches_its_published_definition_on_negative_ties() -> None:
+@pytest.mark.parametrize(
+    ("value", "multiplier"),
+    [(-1, 2**30), (-1, 2**30 + 1), (-1, 2**30 - 1), (-3, 2**30), (1, 2**30), (1, 2**30 - 1), (-5, 2**31 - 1)],
+)
+def test_tflite_double_rounding_matches_its_published_definition_at_ties(value: int, multiplier: int) -> None:
     # C++: (ab + nudge) / 2^31 towards zero, nudge = ab >= 0 ? 2^30 : 1 - 2^30.
-    for product in (-(2**30), -(2**30) - 1, -(2**30) + 1, -3 * 2**30, 2**30, 2**30 - 1):
-        nudge = 2**30 if product >= 0 else 1 - 2**30
-        expected = math.trunc(Fraction(product + nudge, 2**31))
-        # product = value * 2^30 / 2^30 is reached with a multiplier of 2^30 where it divides, else directly
-        got = (product + 2**30) >> 31
-        assert got == expected
+    product = value * multiplier
+    nudge = 2**30 if product >= 0 else 1 - 2**30
+    got = fixedpoint.multiply_by_quantized_multiplier(
+        column(value), column(multiplier), column(0), double_rounding=True
+    )
+    assert got[0] == math.trunc(Fraction(product + nudge, 2**31))
 
 
 @given(
@@ -95,8 +99,8 @@ def test_chosen_hi32_parameters_round_to_within_one_code(scale: list[float], pea
 def test_chosen_hi32_rounds_to_nearest_away_from_ties(scale: float, total: int) -> None:
     chosen = fixedpoint.choose_hi32(np.array([scale]), 5000)
     exact = total * scale
-    if abs(exact - math.floor(exact) - 0.5) < 2.0 ** -(fixedpoint.ROUNDING_BITS - 4):
-        return  # near a tie either neighbour is right
+    # Near a tie either neighbour is right.
+    assume(abs(exact - math.floor(exact) - 0.5) >= 2.0 ** -(fixedpoint.ROUNDING_BITS - 4))
     got = fixedpoint.requantize_hi32(
         column(total), chosen.half, chosen.multiplier.astype(np.int64), chosen.shift, 0, -(2**31), 2**31
     )
