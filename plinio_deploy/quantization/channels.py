@@ -167,8 +167,7 @@ class _Analysis:
 
     def _layer(self, node: Node, operator: Conv | Linear, read: IntArray) -> IntArray:
         source = self._places[node.inputs[0]]
-        held = self._graph.parameters[operator.parameters]
-        channels = int(held.weight.shape[0])
+        channels = node.shape[0] if isinstance(operator, Conv) else node.shape[-1]
         if read.ndim == 1:  # the columns of a linear are in torch's order, memory need not be
             columns = np.empty_like(read)
             columns[source.order] = read
@@ -215,11 +214,11 @@ class _Analysis:
         return TiedChannels(components, outputs, inputs)
 
 
-def check_pruned(graph: Graph, tied: TiedChannels, bits: Mapping[str, Sequence[int]]) -> None:
+def check_pruned(nodes: Mapping[str, Node], tied: TiedChannels, bits: Mapping[str, Sequence[int]]) -> None:
     """Refuse 0-bit channels that cannot be removed.
 
     Args:
-        graph: the graph of ``tied``, for places in messages.
+        nodes: the graph's, by name, for places in messages.
         tied: its components.
         bits: width of each output channel by conv or linear node.
 
@@ -227,7 +226,6 @@ def check_pruned(graph: Graph, tied: TiedChannels, bits: Mapping[str, Sequence[i
         UsageError: a layer would have no channel left; 0 bits differ among tied channels, or are asked of channels that
             have to stay; names the layers.
     """
-    nodes = graph.by_name()
     if all(0 not in widths for widths in bits.values()):
         return
     for name, widths in bits.items():

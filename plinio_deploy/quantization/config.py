@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from plinio_deploy.errors import UsageError
 from plinio_deploy.quantization.graph import Conv, Graph, Linear, Node
+from plinio_deploy.quantization.quantizers import check_bits
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class LayerConfig:
     """What one layer does differently.
 
     Attributes:
-        w_bits: width of its weights, or one width per output channel; ``None`` keeps the network's.
+        w_bits: width of its weights, or one width per output channel; ``None`` keeps the network's. In such a list 0
+            removes the channel, here and in everything that is tied to it (`plinio_deploy.quantization.channels`).
         a_bits: width of its output; ``None`` keeps the network's.
     """
 
@@ -26,7 +28,7 @@ class LayerConfig:
 
 @dataclass(frozen=True)
 class QuantConfig:
-    """How a model is to be quantized. All widths are 2, 4 or 8.
+    """How a model is to be quantized. All widths are 2, 4 or 8, single channels of weights may have 0.
 
     Attributes:
         w_bits: width of weights.
@@ -64,12 +66,13 @@ class QuantConfig:
         """Width of each output channel of a conv or linear.
 
         Raises:
-            UsageError: a list of the wrong length.
+            UsageError: a list of the wrong length, or an unknown width.
         """
         assert isinstance(node.operator, Conv | Linear)
         own = self.layers.get(node.path, LayerConfig()).w_bits
         bits = self.w_bits if own is None else own
         if isinstance(bits, int):
+            check_bits(bits, node.path)
             return (bits,) * channels
         if len(bits) != channels:
             raise UsageError("wrong number of bit widths", where=node.path, got=len(bits), expected=channels)

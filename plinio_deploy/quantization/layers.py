@@ -19,20 +19,32 @@ class QuantLayer(nn.Module):
     Args:
         weight: ``(C_out, C_in / groups, K_h, K_w)`` or ``(C_out, C_in)``.
         bias: ``(C_out,)``, or ``None`` for zeros: on the chip a bias costs nothing, so every layer has one.
-        bits: width of each output channel's weights.
+        bits: width of each output channel's weights. With 0 bits a channel is exactly 0, bias included.
         learned: whether the steps of the weights are trained.
     """
+
+    alive: Tensor
 
     def __init__(self, weight: Tensor, bias: Tensor | None, bits: Sequence[int], *, learned: bool) -> None:
         super().__init__()
         self.weight = nn.Parameter(weight.detach().clone())
         self.bias = nn.Parameter(torch.zeros(weight.shape[0]) if bias is None else bias.detach().clone())
         self.weight_quantizer = WeightQuantizer(bits, weight, learned=learned)
+        self._pruned = 0 in bits
+        self.register_buffer("alive", torch.tensor([float(width > 0) for width in bits]), persistent=False)
 
     def quantized_weight(self) -> Tensor:
         """The weight on its grid, differentiable."""
-        result: Tensor = self.weight_quantizer(self.weight)
+        result: Tensor = self.weight_quantizer(self.real_weight())
         return result
+
+    def real_weight(self) -> Tensor:
+        """The weight before it is quantized, differentiable; 0 in channels of 0 bits."""
+        return self.weight * self.alive.view(-1, *(1,) * (self.weight.dim() - 1)) if self._pruned else self.weight
+
+    def real_bias(self) -> Tensor:
+        """The bias, likewise."""
+        return self.bias * self.alive if self._pruned else self.bias
 
 
 def apply_layer(operator: Conv | Linear, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

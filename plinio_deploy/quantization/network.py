@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from plinio_deploy.errors import UsageError
 from plinio_deploy.quantization.calibrate import Method, Observer, choose_clip
 from plinio_deploy.quantization.capture import capture
+from plinio_deploy.quantization.channels import TiedChannels, check_pruned, tied_channels
 from plinio_deploy.quantization.config import QuantConfig
 from plinio_deploy.quantization.graph import (
     Add,
@@ -73,6 +74,7 @@ class QuantNetwork(nn.Module):
         inputs, outputs: names of nodes.
         postprocess: what is left to the host at the end.
         places: where results lie in memory, by node.
+        channels: output channels that are tied, and which may have 0 bits.
         layers: layers with weights; `layer_of` says which node uses which.
         quantizers: activation quantizers; `quantizer_of` says which node's result goes through which.
         mode: ``quantized``, ``float`` (no quantizer acts) or ``observe`` (as float, during calibration).
@@ -90,8 +92,9 @@ class QuantNetwork(nn.Module):
         self.inputs, self.outputs = graph.inputs, graph.outputs
         self.postprocess, self.single_output = graph.postprocess, graph.single_output
         self.places: dict[str, Place] = places(graph)
+        self.channels = tied_channels(graph, self.places)
         self.mode: Mode = "quantized"
-        self.layers, self.layer_of = _make_layers(graph, config)
+        self.layers, self.layer_of = _make_layers(graph, config, self.channels)
         self.quantizers, self.quantizer_of = _make_quantizers(graph, config)
         self.register_buffer("calibrated", torch.tensor(False))
         self._observers: dict[str, Observer] = {}
@@ -224,11 +227,12 @@ class QuantNetwork(nn.Module):
 
     def _layer(self, node: Node, operator: Conv | Linear, x: Tensor) -> Tensor:
         layer = self.layer(node.name)
+        bias = layer.real_bias()
         if self.mode != "quantized":
-            return apply_layer(operator, x, layer.weight, layer.bias)
+            return apply_layer(operator, x, layer.real_weight(), bias)
         unit = self._step(node.inputs[0]) * layer.weight_quantizer.scale.detach().double()
-        rounded = representable_bias(layer.bias, unit, unit / self._step(node.name))
-        bias = layer.bias + (rounded - layer.bias).detach()
+        rounded = representable_bias(bias, unit, unit / self._step(node.name))
+        bias = bias + (rounded - bias).detach()
         return apply_layer(operator, x, layer.quantized_weight(), bias)
 
     def _rounded(self, node: Node, x: Tensor, divisor: int, source: str | None = None) -> Tensor:
@@ -276,10 +280,11 @@ def _key(taken: Mapping[str, object], name: str) -> str:
     return name
 
 
-def _make_layers(graph: Graph, config: QuantConfig) -> tuple[nn.ModuleDict, dict[str, str]]:
+def _make_layers(graph: Graph, config: QuantConfig, tied: TiedChannels) -> tuple[nn.ModuleDict, dict[str, str]]:
     layers: dict[str, nn.Module] = {}
     layer_of: dict[str, str] = {}
     by_parameters: dict[tuple[str, tuple[int, ...]], str] = {}
+    widths: dict[str, tuple[int, ...]] = {}
     for node in graph.nodes:
         if not isinstance(node.operator, Conv | Linear):
             continue
@@ -290,6 +295,8 @@ def _make_layers(graph: Graph, config: QuantConfig) -> tuple[nn.ModuleDict, dict
             key = by_parameters[shared] = _key(layers, node.name)
             layers[key] = QuantLayer(held.weight, held.bias, bits, learned=config.learn_weight_steps)
         layer_of[node.name] = by_parameters[shared]
+        widths[node.name] = bits
+    check_pruned(graph.by_name(), tied, widths)
     return nn.ModuleDict(layers), layer_of
 
 

@@ -72,6 +72,8 @@ def check_bits(bits: int, where: str) -> None:
 class WeightQuantizer(nn.Module):
     """Symmetric weights, one step and one bit width per output channel; codes in ``[-2^(b-1), 2^(b-1) - 1]``.
 
+    A channel of 0 bits has the code 0 only.
+
     Args:
         bits: width of each output channel.
         weight: the weights to start from, ``(C_out, ...)``; each step is chosen to minimise the squared error.
@@ -84,11 +86,12 @@ class WeightQuantizer(nn.Module):
     def __init__(self, bits: Sequence[int], weight: Tensor, *, learned: bool = True) -> None:
         super().__init__()
         for width in bits:
-            check_bits(width, "a weight quantizer")
+            if width != 0:
+                check_bits(width, "a weight quantizer")
         self.bits = tuple(bits)
         widths = torch.tensor(self.bits, dtype=torch.float32)
-        self.register_buffer("low", -(2.0 ** (widths - 1)))
-        self.register_buffer("high", 2.0 ** (widths - 1) - 1)
+        self.register_buffer("low", torch.where(widths > 0, -(2.0 ** (widths - 1)), 0.0))
+        self.register_buffer("high", torch.where(widths > 0, 2.0 ** (widths - 1) - 1, 0.0))
         step = choose_weight_step(weight.detach(), self.low, self.high)
         self.log_step = nn.Parameter(torch.log(step), requires_grad=learned)
 
@@ -125,10 +128,11 @@ def choose_weight_step(weight: Tensor, low: Tensor, high: Tensor, candidates: in
         candidates: steps tried, from a fifth of the step at which ``|low|`` reaches the largest weight to twice it.
 
     Returns:
-        ``(C_out,)`` positive steps; all-zero channels get the median step of the others, or 1.
+        ``(C_out,)`` positive steps; all-zero channels and those of one code get the median step of the others, or 1.
     """
     flat = weight.reshape(weight.shape[0], -1).double()
-    peak = flat.abs().amax(dim=1)
+    peak = torch.where(low < 0, flat.abs().amax(dim=1), 0.0)
+    low, high = torch.where(low < 0, low, -1.0), torch.where(low < 0, high, 1.0)
     unit = peak / -low.double()
     factors = torch.logspace(math.log10(0.2), math.log10(2.0), candidates, dtype=torch.float64)
     best = torch.full_like(peak, math.inf)

@@ -162,11 +162,11 @@ def test_widths_that_disagree_are_refused_by_name(bits: dict[str, tuple[int, ...
     graph, tied = analysed(lambda s, x: s.c(s.a(x) + s.b(s.a(x))), **RESIDUAL)
     bits["a_2"] = bits["a"]
     with pytest.raises(UsageError, match=message) as caught:
-        check_pruned(graph, tied, bits)
+        check_pruned(graph.by_name(), tied, bits)
     assert caught.value.where in ("a", "b", "c")
 
 
 def test_widths_that_agree_are_taken() -> None:
     graph, tied = analysed(lambda s, x: s.c(s.a(x) + s.b(s.a(x))), **RESIDUAL)
     gone = (8, 0, 2)
-    check_pruned(graph, tied, {"a": gone, "a_2": gone, "b": (4, 0, 4), "c": (8, 8)})
+    check_pruned(graph.by_name(), tied, {"a": gone, "a_2": gone, "b": (4, 0, 4), "c": (8, 8)})

@@ -58,3 +58,25 @@ def test_windows() -> None:
 
 def test_padding_is_top_bottom_left_right() -> None:
     assert pad(torch.ones(1, 1, 1, 1), (1, 2, 3, 4)).shape == (1, 1, 4, 8)
+
+
+def test_channels_of_0_bits_are_exactly_0_and_are_not_trained() -> None:
+    torch.manual_seed(0)
+    layer = QuantLayer(torch.randn(3, 2, 1, 1), torch.randn(3), (8, 0, 2), learned=True)
+    weight, bias = layer.quantized_weight(), layer.real_bias()
+    assert torch.equal(weight[1], torch.zeros(2, 1, 1))
+    assert float(bias[1].detach()) == 0.0
+    assert torch.isfinite(layer.weight_quantizer.scale).all()
+    (weight.square().sum() + weight.sum() + bias.sum()).backward()  # type: ignore[no-untyped-call]
+    assert layer.weight.grad is not None
+    assert layer.bias.grad is not None
+    assert torch.equal(layer.weight.grad[1], torch.zeros(2, 1, 1))
+    assert layer.bias.grad.tolist() == [1.0, 0.0, 1.0]
+    assert layer.weight.grad[0].abs().sum() > 0
+
+
+def test_pruning_does_not_change_the_other_channels_steps() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(3, 4)
+    whole, pruned = (QuantLayer(weight, None, bits, learned=True) for bits in ((8, 4, 2), (8, 0, 2)))
+    assert torch.equal(whole.weight_quantizer.scale[[0, 2]], pruned.weight_quantizer.scale[[0, 2]])

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from plinio_deploy.errors import UsageError
-from plinio_deploy.quantization import QuantConfig, QuantNetwork, quantize
+from plinio_deploy.quantization import LayerConfig, QuantConfig, QuantNetwork, quantize
 from plinio_deploy.quantization.graph import PostProcess
 from plinio_deploy.quantization.network import apply_postprocess
 from tests.random_models import quantized, random_case
@@ -163,3 +163,24 @@ def test_weights_of_tiny_channels_leave_room_for_their_bias() -> None:
     assert float(1.0 / unit) <= 2**24 * 1.001
     with torch.no_grad():
         torch.testing.assert_close(qnet(torch.rand(4, 3))[:, 0], torch.ones(4), atol=0.02, rtol=0)
+
+
+def test_pruned_channels_are_0_in_every_mode_and_named_when_they_disagree() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 3, 1, groups=3), nn.Conv2d(3, 2, 1))
+    x = torch.rand(4, 1, 5, 5)
+    layers = {"0": LayerConfig(w_bits=(8, 0, 2)), "2": LayerConfig(w_bits=(2, 0, 4))}
+    network = quantize(model, x, QuantConfig(layers=layers)).calibrate([x])
+    for mode in ("quantized", "float"):
+        network.mode = mode  # type: ignore[assignment]
+        values = network.trace(x)
+        for name in ("layer_0", "layer_2"):
+            assert values[name][:, 1].abs().max() == 0
+            assert values[name].abs().max() > 0
+    with pytest.raises(UsageError, match="tied") as caught:
+        quantize(model, x, QuantConfig(layers={"0": LayerConfig(w_bits=(8, 0, 2))}))
+    assert caught.value.where == "2"
+    with pytest.raises(UsageError, match="cannot be removed"):
+        quantize(model, x, QuantConfig(layers={"3": LayerConfig(w_bits=(8, 0))}))
+    with pytest.raises(UsageError, match="unknown bit width"):
+        quantize(model, x, QuantConfig(w_bits=0))

@@ -173,4 +173,4 @@ def test_unknown_widths_are_refused(bits: int) -> None:
     with pytest.raises(UsageError, match="bit width"):
         InputQuantizer(bits, (0.0, 1.0))
     with pytest.raises(UsageError, match="bit width"):
-        WeightQuantizer((8, bits), torch.ones(2, 3))
+        WeightQuantizer((8, bits or -1), torch.ones(2, 3))
