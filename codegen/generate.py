@@ -27,7 +27,9 @@ class Options:
 
     Attributes:
         prefix: starts every symbol, macro and file name.
-        isa: instruction set features that kernels may rely on; none means portable C.
+        isa: features of the target (`plinio_deploy.targets.schema.Feature`) that kernels are chosen and weights laid out
+            for. Whatever they are, any C compiler takes the project: where it does not define the feature, the plain C
+            twins of the assembly are compiled, which compute the same. None means portable C.
     """
 
     prefix: str = "net"
@@ -54,6 +56,7 @@ class Layer:
         step: the step.
         title: one line: op, geometry, MACs.
         parameters: ``(C type and name, shape)`` of each pointer.
+        parts: functions of this layer alone, such as micro-kernels, that stand before it; may be empty.
         body: statements of the function.
         arrays: constant data and its C name.
         run_call, trace_call: the call in ``net_run`` and in ``net_step``.
@@ -62,6 +65,7 @@ class Layer:
     step: Step
     title: str
     parameters: tuple[tuple[str, str], ...]
+    parts: str
     body: str
     arrays: tuple[tuple[str, Array], ...]
     run_call: str
@@ -173,17 +177,14 @@ def _layer(project: _Project, step: Step) -> Layer:
     assert kernel.template is not None
     emitter = Emitter(project.options.prefix, step.symbol, project.helpers)
     inputs = ["in"] if len(site.inputs) == 1 else [f"in{index}" for index in range(len(site.inputs))]
-    body = render(
-        kernel.template,
-        {
-            **kernel.variables(site, emitter),
-            "e": emitter,
-            "op": site.op,
-            "inputs": site.inputs,
-            "names": inputs,
-            "output": site.output,
-        },
-    )
+    variables = {
+        **kernel.variables(site, emitter),
+        "e": emitter,
+        "op": site.op,
+        "inputs": site.inputs,
+        "names": inputs,
+        "output": site.output,
+    }
     parameters = [
         (f"const {Emitter.ctype(tensor)} *{name}", shape_of(tensor))
         for name, tensor in zip(inputs, site.inputs, strict=True)
@@ -195,7 +196,8 @@ def _layer(project: _Project, step: Step) -> Layer:
         step=step,
         title=_title(step),
         parameters=tuple(parameters),
-        body=body,
+        parts=render(kernel.parts, variables) if kernel.parts is not None else "",
+        body=render(kernel.template, variables),
         arrays=tuple((emitter.array(array.suffix), array) for array in kernel.arrays(site)),
         run_call=_call(project.program, step, packed=False),
         trace_call=_call(project.program, step, packed=True),

@@ -49,10 +49,13 @@ class Kernel(ABC):
     Attributes:
         name: unique; appears in the manifest and in reports.
         template: file below ``templates/`` that renders the body of the layer's function; ``None`` if no code runs.
+        parts: file below ``templates/`` that renders what stands before the layer's function, with the same variables:
+            micro-kernels in assembly (top-level ``__asm__``) or in C, whose names begin with the layer's symbol.
     """
 
     name: ClassVar[str]
     template: ClassVar[str | None]
+    parts: ClassVar[str | None] = None
 
     @abstractmethod
     def handles(self, site: Site) -> bool:

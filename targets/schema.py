@@ -19,6 +19,9 @@ from plinio_deploy.errors import InvalidTargetFile
 Family = Literal["host", "arm", "riscv"]
 """Names the folder `firmware/ports/<family>`."""
 
+Feature = Literal["dsp", "mve", "thumb1", "thumb2", "rv32im", "xpulp"]
+"""What kernels may rely on; `plinio_deploy.codegen` gets them as `Options.isa`."""
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 Word = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\s,]+$")]
 Line = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\n]+$")]
@@ -125,6 +128,9 @@ class Target(_Table):
         isa: instruction set, as its maker writes it, e.g. `armv7e-m` or `rv32imc`.
         family: which port of the firmware it takes: start code, linker script, request and response.
         toolchain: name of a compiler in `targets.toolchains`.
+        features: parts of the instruction set that generated kernels may use; none: portable C. `dsp` is the DSP
+            extension of Armv7E-M and Armv8-M, `mve` its vectors, `thumb1` and `thumb2` cores without either, `rv32im`
+            RISC-V with multiplication, `xpulp` the PULP extension of CV32E40P.
         flags: what selects the core, given to every compilation and to the linker.
         runner: what executes the firmware: `host`, `qemu`, `rtl`, or `none` for a board that is only built for.
         memory: the memory map; every family but `host` needs one.
@@ -138,6 +144,7 @@ class Target(_Table):
     isa: Word
     family: Family
     toolchain: Literal["gcc-host", "gcc-arm", "gcc-riscv"]
+    features: Annotated[tuple[Feature, ...], Field(strict=False)] = ()
     flags: Annotated[tuple[Word, ...], Field(strict=False)] = ()
     runner: Literal["host", "qemu", "rtl", "none"]
     memory: Memory | None = None

@@ -27,17 +27,27 @@ def generate(
         ),
     ] = None,
     prefix: options.Prefix = "net",
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            "-t",
+            metavar="NAME",
+            help="Choose kernels for this target's instruction set.",
+            show_default="portable C",
+        ),
+    ] = None,
 ) -> None:
     """Write C for an integer network. The same network gives the same bytes, everywhere.
 
-    Example: plinio-deploy generate --out out --prefix digits
+    Example: plinio-deploy generate --out out --prefix digits --target cortex-m4
     """
     from plinio_deploy.pipeline import line
     from plinio_deploy.pipeline.generate import PROJECT
     from plinio_deploy.pipeline.request import Request
     from plinio_deploy.pipeline.workspace import Workspace
 
-    request = Request(Workspace(out), prefix=prefix)
+    request = Request(Workspace(out), targets=(target,) if target is not None else (), prefix=prefix)
     record = line.generate_only(request, network, terminal)
     project = request.workspace.generate.path / PROJECT
     terminal.print(f"C project: {project}")

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +63,22 @@ def run_line(request: Request, terminal: Terminal) -> Result:
         trained = train.run(workspace.train, trainer, terminal)
         integerized = integerize.run(workspace.integerize, trainer, trained, workspace.train.path, terminal)
         network, data = _integerized(workspace)
-        generated = generate.run(workspace.generate, network, data, options, terminal)
-        project = _project(workspace)
+        generated = _generate(workspace, targets, network, data, options, terminal)
+        projects = {target.name: _project_for(workspace, target) for target in targets}
+        project = projects[targets[0].name] if targets else _project(workspace)
         bench = _bench(request, network, project)
+        bench.reference()
         built, measured, documents = {}, {}, []
         for target in targets:
-            built[target.name] = build.run(workspace.build(target.name), project, target, terminal)
+            built[target.name] = build.run(workspace.build(target.name), projects[target.name], target, terminal)
         for target in targets:
-            record, document = _measure(workspace, bench, target, terminal)
+            record, document = _measure(workspace, bench.of(projects[target.name]), target, terminal)
             measured[target.name] = record
             documents.append(document)
         manifest, facts = project.manifest, trained.facts
         reported = report.run(workspace.report, network, request.recipe, facts, manifest, documents, terminal)
     bench.metrics.check()
-    shared = {"train": trained, "integerize": integerized, "generate": generated}
+    shared = {"train": trained, "integerize": integerized, **generated}
     return Result(documents, _stages(shared, built, measured, reported))
 
 
@@ -111,7 +113,8 @@ def generate_only(request: Request, network_folder: Path | None, terminal: Termi
     _expect(folder / storage.STRUCTURE_FILE, "an integer network", "plinio-deploy integerize RECIPE --out", workspace)
     network = storage.load(folder)
     data = load_test_data(folder)[0] if (folder / "test_data.npz").exists() else None
-    options = Options(prefix=check_prefix(request.prefix))
+    targets = preflight.load_targets(request.targets)
+    options = Options(prefix=check_prefix(request.prefix), isa=targets[0].features if targets else ())
     workspace.check_writable()
     with workspace.locked():
         return generate.run(workspace.generate, network, data, options, terminal)
@@ -122,10 +125,13 @@ def build_only(request: Request, terminal: Terminal) -> dict[str, Record]:
     targets = preflight.load_targets(request.targets)
     preflight.require_tools(targets, measuring=False)
     workspace = request.workspace
-    project = _project(workspace)
+    projects = {target.name: _project_for(workspace, target) for target in targets}
     workspace.check_writable()
     with workspace.locked():
-        return {target.name: build.run(workspace.build(target.name), project, target, terminal) for target in targets}
+        return {
+            target.name: build.run(workspace.build(target.name), projects[target.name], target, terminal)
+            for target in targets
+        }
 
 
 def measure_only(request: Request, terminal: Terminal) -> list[dict[str, Any]]:
@@ -134,14 +140,14 @@ def measure_only(request: Request, terminal: Terminal) -> list[dict[str, Any]]:
     preflight.require_tools(targets, measuring=True)
     workspace = request.workspace
     network, _ = _integerized(workspace)
-    project = _project(workspace)
+    projects = {target.name: _project_for(workspace, target) for target in targets}
     for target in targets:
         again = f"plinio-deploy build --target {target.name} --out"
         _expect(workspace.build(target.name).path / "stage.json", f"firmware for {target.name}", again, workspace)
     workspace.check_writable()
     with workspace.locked():
-        bench = _bench(request, network, project)
-        documents = [_measure(workspace, bench, target, terminal)[1] for target in targets]
+        bench = _bench(request, network, projects[targets[0].name] if targets else _project(workspace))
+        documents = [_measure(workspace, bench.of(projects[target.name]), target, terminal)[1] for target in targets]
     bench.metrics.check()
     return documents
 
@@ -175,10 +181,40 @@ def _integerized(workspace: Workspace) -> tuple[Network, TestData]:
     return storage.load(folder), load_test_data(folder)[0]
 
 
+def _generate(
+    workspace: Workspace,
+    targets: Sequence[Target],
+    network: Network,
+    data: TestData,
+    options: Options,
+    terminal: Terminal,
+) -> dict[str, Record]:
+    """One project for each set of instruction set features among the targets; that of the first is `generate`."""
+    sets = list(dict.fromkeys(tuple(sorted(target.features)) for target in targets)) or [()]
+    records = {}
+    for index, isa in enumerate(sets):
+        folder = workspace.generate_for(isa) if index else workspace.generate
+        records[folder.name] = generate.run(folder, network, data, replace(options, isa=isa), terminal)
+    return records
+
+
 def _project(workspace: Workspace) -> build.Project:
     folder = workspace.generate.path / generate.PROJECT
     _expect(folder / "manifest.json", "a C project", "plinio-deploy generate --out", workspace)
     return build.Project(*generate.load_project(folder))
+
+
+def _project_for(workspace: Workspace, target: Target) -> build.Project:
+    """The project made for the target's features from the network of `generate`; else `generate`'s own."""
+    default = _project(workspace)
+    folder = workspace.generate_for(target.features).path / generate.PROJECT
+    isa = sorted(target.features)
+    if default.manifest.options.get("isa") == isa or not (folder / "manifest.json").exists():
+        return default
+    other = build.Project(*generate.load_project(folder))
+    shared = ("prefix", "network_digest")
+    same = all(getattr(other.manifest, name) == getattr(default.manifest, name) for name in shared)
+    return other if same else default
 
 
 def _expect(path: Path, what: str, command: str, workspace: Workspace) -> None:

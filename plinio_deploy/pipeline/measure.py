@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,13 @@ class Bench:
     def __post_init__(self) -> None:
         self.trace_samples = min(self.trace_samples, self.data.samples)
         self._reference: Reference | None = None
+
+    def of(self, project: Project) -> Bench:
+        """The same network and samples through other generated code."""
+        other = replace(self, project=project)
+        if other.steps == self.steps:
+            other._reference = self._reference
+        return other
 
     @property
     def steps(self) -> list[Step]:

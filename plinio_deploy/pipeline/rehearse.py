@@ -7,6 +7,7 @@ Sizes depend on the architecture; weights move a firmware by a few bytes at most
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -35,9 +36,9 @@ def rehearse(trainer: Trainer, targets: Sequence[Target], options: Options, term
     network = _untrained(trainer, terminal)
     if network is None:
         return
-    artifact = generate(network, options, None)
-    project = Project(artifact, Manifest.parse(artifact.files[MANIFEST], MANIFEST))
     for target in targets:
+        artifact = generate(network, replace(options, isa=target.features), None)
+        project = Project(artifact, Manifest.parse(artifact.files[MANIFEST], MANIFEST))
         with TemporaryDirectory() as folder, room_for(Path(folder), "free some space, or set TMPDIR to another folder"):
             try:
                 builder.build(artifact, project.inputs, _with_slack(target), Path(folder))

@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,8 @@ class Workspace:
 
         out/train/              the trained, fake-quantized network
         out/integerize/         network.json, weights.safetensors, test set as codes
-        out/generate/           project/: the C project
+        out/generate/           project/: the C project, of the first target where there are several
+        out/generate-<isa>/     the same for targets with other instruction set features
         out/build/<target>/     firmware.elf and its sizes
         out/measure/<target>/   measurement.json
         out/report/             report.html, report.json
@@ -52,6 +53,10 @@ class Workspace:
     def generate(self) -> StageFolder:
         """Stage `generate`."""
         return StageFolder(self.out, ("generate",))
+
+    def generate_for(self, isa: Sequence[str]) -> StageFolder:
+        """Stage `generate` for targets whose features differ from those of the first target of the run."""
+        return StageFolder(self.out, ("-".join(("generate", *(sorted(isa) or ("portable",)))),))
 
     def build(self, target: str) -> StageFolder:
         """Stage `build` for a target."""

@@ -50,13 +50,16 @@ class Case:
         ]
 
 
-def make_case(network: Network, prefix: str = "net", samples: int = 3) -> Case:
-    """Generate a project with vectors, and the reference."""
+def make_case(network: Network, prefix: str = "net", samples: int = 3, isa: Sequence[str] = ()) -> Case:
+    """Generate a project with vectors, and the reference.
+
+    With instruction set features, what runs on the host are the plain C twins of their assembly.
+    """
     codes = random_inputs(network, samples)
     inputs = packed_samples(network, codes, network.inputs)
     expected = reference(network, codes)
     outputs = [b"".join(expected[name][i] for name in network.outputs) for i in range(samples)]
-    artifact = generate(network, Options(prefix=prefix), Vectors(inputs, outputs))
+    artifact = generate(network, Options(prefix=prefix, isa=tuple(isa)), Vectors(inputs, outputs))
     return Case(network, artifact, Manifest.parse(artifact.files["manifest.json"]), inputs, expected)
 
 
@@ -113,9 +116,11 @@ def check_case(library: ctypes.CDLL, prefix: str, case: Case) -> None:
     assert first.value == -1
 
 
-def check_networks(networks: Sequence[Network], folder: Path, samples: int = 3) -> list[Case]:
+def check_networks(
+    networks: Sequence[Network], folder: Path, samples: int = 3, isa: Sequence[str] = ()
+) -> list[Case]:
     """Generate, compile and compare several networks; hands back the cases for further questions."""
-    cases = {f"n{index}": make_case(network, f"n{index}", samples) for index, network in enumerate(networks)}
+    cases = {f"n{index}": make_case(network, f"n{index}", samples, isa) for index, network in enumerate(networks)}
     library = build_library(cases, folder)
     for prefix, case in cases.items():
         check_case(library, prefix, case)

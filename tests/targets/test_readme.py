@@ -73,7 +73,7 @@ def test_the_table_has_the_keys_of_our_own_targets() -> None:
             "".join(line.split("|")[1] for line in README.read_text().splitlines() if line.startswith("| `")),
         )
     )
-    used = {"name", "description", "isa", "family", "toolchain", "flags", "runner"}
+    used = {"name", "description", "isa", "features", "family", "toolchain", "flags", "runner"}
     for name, sections in (("cortex-m4", ("memory", "qemu")), ("rv32imc", ("memory", "qemu")), ("ibex", ("rtl",))):
         table = tomllib.loads((registry.BOARDS / f"{name}.toml").read_text())
         used |= {f"{section}.{key}" for section in sections for key in table[section]}
