@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instructions (and cycles, on RTL) per multiply-accumulate of the four reference networks on one target.
+
+    python benchmarks/kernels.py --target cortex-m4 --json
+    python benchmarks/kernels.py --target cortex-m4 --networks resnet8 --widths 8/8 4/8 --layers
+
+Weights and activations are random: counts depend on shapes, bit widths and the ranges that accumulators can reach, not on
+what a network has learnt. Every row is also compared with the interpreter, tensor by tensor; a difference ends with status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from plinio_deploy import storage
+from plinio_deploy.codegen import Manifest, Options, generate
+from plinio_deploy.codegen.manifest import FILE
+from plinio_deploy.errors import PlinioDeployError
+from plinio_deploy.measure import Step, TestData, input_bytes, reference
+from plinio_deploy.network import Network
+from plinio_deploy.pipeline.build import Project
+from plinio_deploy.targets import build as builder
+from plinio_deploy.targets import registry
+from plinio_deploy.targets.runners import for_target
+from plinio_deploy.targets.runners.base import CycleCounts, RunRequest, count_request
+from plinio_deploy.targets.schema import Target
+
+NETWORKS = ("resnet8", "ds-cnn", "mobilenetv1-025", "autoencoder")
+WIDTHS = ((8, 8), (4, 8), (2, 8))
+"""Bits of weights and activations, of every network."""
+RESNET8_WIDTHS = ((4, 4), (2, 2))
+"""The same, of ResNet8 alone."""
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network on the target.
+
+    Attributes:
+        network: its name.
+        w_bits, a_bits: widths of weights and of activations inside; inputs and outputs have 8 bits.
+        winograd: whether some convolution was executed by Winograd's method.
+        instructions_per_mac: of one inference, over nominal multiply-accumulates; `None` where the runner cannot count.
+        cycles_per_mac: likewise.
+        cycles_source: `rtl`, `model`, `board`, or `None` without cycles.
+        arena_bytes, arena_bound_bytes: of the generated project, scratch included; what no placement goes below.
+        flash_bytes: of the whole firmware, the bench included.
+        code_bytes, weights_bytes: of the network itself.
+        exact: whether every tensor of every layer equals the interpreter's.
+        layers: what each layer takes: name, kernel, MACs, instructions, cycles.
+    """
+
+    network: str
+    w_bits: int
+    a_bits: int
+    winograd: bool
+    macs: int
+    instructions: int | None
+    cycles: int | None
+    instructions_per_mac: float | None
+    cycles_per_mac: float | None
+    cycles_source: str | None
+    arena_bytes: int
+    arena_bound_bytes: int
+    flash_bytes: int
+    code_bytes: int
+    weights_bytes: int
+    exact: bool
+    layers: list[dict[str, str | int | None]]
+
+
+def make_network(name: str, w_bits: int, a_bits: int) -> Network:
+    """A reference network with random weights, calibrated on random samples, as integers."""
+    import torch
+
+    from plinio_deploy.integerize import integerize
+    from plinio_deploy.quantization import QuantConfig, quantize
+    from plinio_deploy.recipes.models import DSCNN, Autoencoder, MobileNetV1, ResNet8
+
+    models = {
+        "resnet8": (ResNet8, (3, 32, 32)),
+        "ds-cnn": (DSCNN, (1, 49, 10)),
+        "mobilenetv1-025": (MobileNetV1, (3, 96, 96)),
+        "autoencoder": (Autoencoder, (640,)),
+    }
+    make, shape = models[name]
+    torch.set_num_threads(1)
+    torch.manual_seed(SEED)
+    model = make().eval()
+    samples = torch.rand(4, *shape)
+    quantized = quantize(model, samples[:1], QuantConfig(w_bits=w_bits, a_bits=a_bits))
+    quantized.calibrate([samples])
+    return integerize(quantized.eval(), name.replace("-", "_"))
+
+
+def cached_network(name: str, w_bits: int, a_bits: int, folder: Path | None) -> Network:
+    """`make_network`, kept in a folder if there is one."""
+    if folder is None:
+        return make_network(name, w_bits, a_bits)
+    place = folder / f"{name}_w{w_bits}a{a_bits}"
+    if not (place / storage.STRUCTURE_FILE).exists():
+        place.mkdir(parents=True, exist_ok=True)
+        storage.save(make_network(name, w_bits, a_bits), place)
+    return storage.load(place)
+
+
+def measure(name: str, network: Network, widths: tuple[int, int], target: Target, *, trace: bool = True) -> Row:
+    """Generate, build, run and compare one network."""
+    artifact = generate(network, Options(isa=target.features))
+    manifest = Manifest.parse(artifact.files[FILE])
+    rng = np.random.default_rng(SEED)
+    codes = tuple(
+        rng.integers(tensor.qmin, tensor.qmax + 1, (1, *tensor.shape)).astype(np.int32)
+        for tensor in network.input_tensors()
+    )
+    data = TestData(codes, np.zeros(1))
+    with tempfile.TemporaryDirectory() as folder:
+        built = builder.build(artifact, Project(artifact, manifest).inputs, target, Path(folder))
+        count = None
+        if target.runner != "host":
+            count = count_request(built.image, [step.symbol for step in manifest.steps], prefix=manifest.prefix)
+        runner, sample = for_target(target), input_bytes(network, data)
+        outputs = runner.run(built.elf, RunRequest("outputs", sample, 1, count))
+        traced = runner.run(built.elf, RunRequest("trace", sample, 1)).outputs if trace else b""
+    steps = [Step(step.layer, step.tensor, step.bytes) for step in manifest.steps]
+    expected = reference(network, data, steps, 1)
+    exact = outputs.outputs == expected.outputs.tobytes() and (not trace or traced == expected.trace.tobytes())
+    counted = outputs.instructions
+    return Row(
+        network=name,
+        w_bits=widths[0],
+        a_bits=widths[1],
+        winograd=any("winograd" in step.kernel for step in manifest.steps),
+        macs=manifest.macs,
+        instructions=counted.total if counted else None,
+        cycles=outputs.cycles.total if outputs.cycles else None,
+        instructions_per_mac=round(counted.total / manifest.macs, 4) if counted else None,
+        cycles_per_mac=round(outputs.cycles.total / manifest.macs, 4) if outputs.cycles else None,
+        cycles_source=outputs.cycles.source if outputs.cycles else None,
+        arena_bytes=manifest.arena_bytes,
+        arena_bound_bytes=manifest.arena_bound_bytes,
+        flash_bytes=built.image.flash_bytes,
+        code_bytes=built.network_code_bytes,
+        weights_bytes=built.network_constant_bytes,
+        exact=exact,
+        layers=_layers(manifest, counted.by_symbol if counted else {}, outputs.cycles),
+    )
+
+
+def _layers(
+    manifest: Manifest, instructions: dict[str, int] | object, cycles: CycleCounts | None
+) -> list[dict[str, str | int | None]]:
+    counts = instructions if isinstance(instructions, dict) else {}
+    taken = cycles.by_symbol if cycles is not None else {}
+    return [
+        {
+            "name": step.layer,
+            "kernel": step.kernel,
+            "macs": step.macs,
+            "instructions": counts.get(step.symbol),
+            "cycles": taken.get(step.symbol),
+        }
+        for step in manifest.steps
+    ]
+
+
+def _widths(text: str) -> tuple[int, int]:
+    weights, activations = (int(part) for part in text.split("/"))
+    return weights, activations
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; 0 if every tensor was as it ought to be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--target", required=True)
+    parser.add_argument("--json", action="store_true", help="print a list of rows")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
+    parser.add_argument("--widths", nargs="+", type=_widths, metavar="W/A", help="bits of weights and activations")
+    parser.add_argument("--cache", type=Path, help="folder in which the integer networks are kept")
+    parser.add_argument("--no-trace", action="store_true", help="compare outputs only: half the time on slow targets")
+    parser.add_argument("--layers", action="store_true", help="print every layer")
+    options = parser.parse_args(arguments)
+    target = registry.load(options.target)
+    rows = []
+    for name in options.networks:
+        chosen = options.widths or (*WIDTHS, *(RESNET8_WIDTHS if name == "resnet8" else ()))
+        for widths in chosen:
+            network = cached_network(name, *widths, options.cache)
+            rows.append(measure(name, network, widths, target, trace=not options.no_trace))
+            if not options.json:
+                show(rows[-1], layers=options.layers)
+    if options.json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+    return 0 if all(row.exact for row in rows) else 1
+
+
+def show(row: Row, *, layers: bool) -> None:
+    """One line, and one per layer if asked for."""
+
+    def number(value: float | None, per: int) -> str:
+        return "       -" if value is None else f"{value / per:8.3f}"
+
+    print(
+        f"{row.network:16} w{row.w_bits}a{row.a_bits}  instr/MAC {number(row.instructions, row.macs)}"
+        f"  cycles/MAC {number(row.cycles, row.macs)}  arena {row.arena_bytes} ({row.arena_bound_bytes})"
+        f"  flash {row.flash_bytes}  code {row.code_bytes}  weights {row.weights_bytes}  {'exact' if row.exact else 'WRONG'}"
+    )
+    for layer in row.layers if layers else ():
+        macs = int(layer["macs"] or 0)
+        counts = [value if isinstance(value, int) else None for value in (layer["instructions"], layer["cycles"])]
+        print(
+            f"    {layer['name']:28} {layer['kernel']:22} {macs:9} "
+            + " ".join(f"{count or 0:10} {number(count, macs or 1)}" for count in counts)
+        )
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except PlinioDeployError as error:
+        sys.exit(str(error))
