@@ -1,66 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fake-quantizers: real numbers in, the nearest representable real numbers out, trainable through the rounding.
 
-One autograd function serves weights and activations. It keeps only its input and recomputes the codes on the way back;
-the gradients are those of learned-step-size quantization (Esser et al., "Learned Step Size Quantization", ICLR 2020):
-straight through inside the range, none outside, and ``rint(x / s) - x / s`` or the saturated code for the step ``s``.
-
-Steps are learned in the logarithm, so they stay positive and a learning rate means a relative change.
+The arithmetic and its gradients are in `fused`. Steps are learned in the logarithm, so they stay positive and a
+learning rate means a relative change.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from plinio_deploy.errors import UsageError
+from plinio_deploy.quantization.fused import mix_channels, quantize_tensor
 
 BIT_WIDTHS = (2, 4, 8)
-
-
-class _FakeQuantize(torch.autograd.Function):
-    """``(clamp(rint(x / scale) + zero_point, low, high) - zero_point) * scale``; rounding is half to even."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: int, low: Tensor, high: Tensor) -> Tensor:
-        ctx.save_for_backward(x, scale, low, high)
-        ctx.zero_point = zero_point
-        codes = torch.clamp(torch.round(x / scale) + zero_point, low, high)
-        return (codes - zero_point) * scale
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, scale, low, high = ctx.saved_tensors
-        (grad,) = grads
-        ratio = x / scale
-        rounded = torch.round(ratio) + ctx.zero_point
-        inside = (rounded >= low) & (rounded <= high)
-        grad_x = grad * inside if ctx.needs_input_grad[0] else None
-        grad_scale = None
-        if ctx.needs_input_grad[1]:
-            saturated = torch.clamp(rounded, low, high) - ctx.zero_point
-            slope = torch.where(inside, saturated - ratio, saturated)
-            gain = 1.0 / math.sqrt(max(1.0, x.numel() / scale.numel() * 8.0))
-            grad_scale = (grad * slope).sum_to_size(scale.shape) * gain
-        return grad_x, grad_scale, None, None, None
-
-
-def fake_quantize(x: Tensor, scale: Tensor, zero_point: int, low: Tensor, high: Tensor) -> Tensor:
-    """Round to the grid and saturate; differentiable in ``x`` and ``scale``.
-
-    Args:
-        x: real numbers, any shape.
-        scale: positive step, broadcastable to ``x``.
-        zero_point: code of the real number 0.
-        low: least code, broadcastable to ``x``.
-        high: greatest code, likewise.
-    """
-    result: Tensor = _FakeQuantize.apply(x, scale, zero_point, low, high)  # type: ignore[no-untyped-call]
-    return result
 
 
 def check_bits(bits: int, where: str) -> None:
@@ -102,8 +58,7 @@ class WeightQuantizer(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight on its grid."""
-        shape = (-1, *(1,) * (weight.dim() - 1))
-        return fake_quantize(weight, self.scale.view(shape), 0, self.low.view(shape), self.high.view(shape))
+        return mix_channels(weight, self.scale.unsqueeze(0), None, self.low.unsqueeze(0), self.high.unsqueeze(0))
 
     def codes(self, weight: Tensor) -> Tensor:
         """Integer codes as int8, of the weight's shape."""
@@ -151,6 +106,11 @@ def choose_weight_step(weight: Tensor, low: Tensor, high: Tensor, candidates: in
     return torch.where(peak > 0, step, fallback).float()
 
 
+def clip_steps(bits: int, *, signed: bool) -> int:
+    """Steps between 0 and the clip of an activation: ``2^b - 1`` unsigned, ``2^(b-1)`` signed."""
+    return 1 << (bits - 1) if signed else (1 << bits) - 1
+
+
 class ActivationQuantizer(nn.Module):
     """Activations with a learned clip and zero point 0: unsigned ``[0, clip]``, or signed ``[-clip, clip)``.
 
@@ -170,9 +130,10 @@ class ActivationQuantizer(nn.Module):
         check_bits(bits, "an activation quantizer")
         self.bits = bits
         self.signed = signed
-        self.steps = 1 << (bits - 1) if signed else (1 << bits) - 1
-        self.register_buffer("low", torch.tensor(float(-self.steps if signed else 0)))
-        self.register_buffer("high", torch.tensor(float(self.steps - 1 if signed else self.steps)))
+        self.steps = clip_steps(bits, signed=signed)
+        self.limits = (-self.steps, self.steps - 1) if signed else (0, self.steps)
+        self.register_buffer("low", torch.tensor(float(self.limits[0])))
+        self.register_buffer("high", torch.tensor(float(self.limits[1])))
         self.log_clip = nn.Parameter(torch.zeros(()))
 
     @property
@@ -221,6 +182,7 @@ class InputQuantizer(nn.Module):
         qmax = qmin + (1 << bits) - 1
         step = (greatest - least) / (qmax - qmin)
         self.zero_point = min(qmax, max(qmin, qmin + round(-least / step)))
+        self.limits = (qmin, qmax)
         self.register_buffer("low", torch.tensor(float(qmin)))
         self.register_buffer("high", torch.tensor(float(qmax)))
         self.register_buffer("step", torch.tensor(step))
@@ -240,18 +202,23 @@ Quantizer = ActivationQuantizer | InputQuantizer
 
 def clamp_codes(quantizer: Quantizer, low: float, high: float) -> tuple[int, int]:
     """Least and greatest code for values saturated to ``[low, high]``: the one rule that integerization uses too."""
-    qmin, qmax = int(quantizer.low), int(quantizer.high)
-    scale = float(quantizer.scale.detach())
-    least = qmin if low == -math.inf else min(qmax, max(qmin, quantizer.zero_point + round(low / scale)))
-    greatest = qmax if high == math.inf else min(qmax, max(qmin, quantizer.zero_point + round(high / scale)))
+    return saturated_codes(quantizer.limits, quantizer.zero_point, quantizer.scale, low, high)
+
+
+def saturated_codes(
+    limits: tuple[int, int], zero_point: int, scale: Tensor, low: float, high: float
+) -> tuple[int, int]:
+    """The same for a grid given by its range of codes, zero point and step (0-dim)."""
+    qmin, qmax = limits
+    step = (
+        1.0 if low in (0.0, -math.inf) and high == math.inf else float(scale.detach())
+    )  # without waiting for a device
+    least = qmin if low == -math.inf else min(qmax, max(qmin, zero_point + round(low / step)))
+    greatest = qmax if high == math.inf else min(qmax, max(qmin, zero_point + round(high / step)))
     return least, max(least, greatest)
 
 
 def _quantize_between(quantizer: Quantizer, x: Tensor, low: float, high: float) -> Tensor:
-    least, greatest = quantizer.low, quantizer.high
-    if low == 0.0 and high == math.inf:  # the common ReLU, without waiting for the device
-        least = torch.clamp(least, min=float(quantizer.zero_point))
-    elif low != -math.inf or high != math.inf:
-        codes = clamp_codes(quantizer, low, high)
-        least, greatest = torch.full_like(least, codes[0]), torch.full_like(greatest, codes[1])
-    return fake_quantize(x, quantizer.scale, quantizer.zero_point, least, greatest)
+    least, greatest = clamp_codes(quantizer, low, high)
+    zero_point = quantizer.zero_point
+    return quantize_tensor(x, quantizer.scale, (least - zero_point, greatest - zero_point))
