@@ -11,10 +11,14 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from plinio_deploy.quantization import LayerConfig, QuantConfig, QuantNetwork, quantize
+from plinio_deploy.quantization import LayerConfig, QuantConfig, QuantNetwork, capture, quantize
+from plinio_deploy.quantization.channels import tied_channels
+from plinio_deploy.quantization.graph import Graph
+from plinio_deploy.quantization.simplify import simplify
 
 BITS = (2, 4, 8)
 KINDS = ("conv", "conv", "conv", "separable", "residual", "branch", "max", "avg", "pad", "act")
+"""Of layers, by how often they are to be drawn."""
 RANGES = (("running_mean", -0.5, 0.5), ("running_var", 0.2, 2), ("weight", -1, 2), ("bias", -1, 1))
 """Of batch norms."""
 
@@ -31,6 +35,9 @@ class Case:
 class RandomModel(nn.Module):
     """A chain with branches, drawn from a seed; one or two spatial dimensions."""
 
+    kinds: tuple[str, ...] = KINDS
+    widest: int = 6
+
     def __init__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.layers = nn.ModuleList()
@@ -39,10 +46,7 @@ class RandomModel(nn.Module):
         self._rng = rng
         channels, size = shape[0], shape[1:]
         for _ in range(int(rng.integers(2, 6))):
-            kind = str(
-                rng.choice(["conv", "conv", "conv", "separable", "residual", "branch", "max", "avg", "pad", "act"])
-            )
-            channels, size = getattr(self, f"_{kind}")(channels, size)
+            channels, size = getattr(self, f"_{rng.choice(self.kinds)}")(channels, size)
         self._head(channels, size)
 
     def _conv_class(self) -> type[nn.Module]:
@@ -62,12 +66,7 @@ class RandomModel(nn.Module):
     def _norm(self, channels: int) -> nn.Module:
         norm: nn.Module = (nn.BatchNorm1d if self.flat else nn.BatchNorm2d)(channels)
         with torch.no_grad():
-            for name, low, high in (
-                ("running_mean", -0.5, 0.5),
-                ("running_var", 0.2, 2),
-                ("weight", -1, 2),
-                ("bias", -1, 1),
-            ):
+            for name, low, high in RANGES:
                 values = torch.from_numpy(self._rng.uniform(low, high, channels).astype(np.float32))
                 getattr(norm, name).copy_(values)
         return norm
@@ -87,7 +86,7 @@ class RandomModel(nn.Module):
         self.layers.append(nn.Sequential(*modules))
 
     def _conv(self, channels: int, size: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-        out = int(self._rng.integers(1, 7))
+        out = int(self._rng.integers(1, self.widest + 1))
         conv = self._make_conv(channels, out, keep=False)
         norm = [self._norm(out)] if self._rng.integers(2) else []
         self._append("chain", conv, *norm, self._activation())
@@ -98,7 +97,7 @@ class RandomModel(nn.Module):
             return tuple(self.layers[-1].eval()(torch.zeros(1, channels, *size)).shape[2:])
 
     def _separable(self, channels: int, size: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-        out = int(self._rng.integers(2, 7))
+        out = int(self._rng.integers(2, self.widest + 1))
         depthwise = self._make_conv(channels, channels, keep=True, groups=channels)
         pointwise = self._conv_class()(channels, out, 1)
         self._append("chain", depthwise, self._norm(channels), self._activation(), pointwise, self._activation())
@@ -168,6 +167,64 @@ class RandomModel(nn.Module):
         else:
             result = x + x if x.dim() < 4 else functional.relu(x)
         return result
+
+
+class MixedModel(RandomModel):
+    """A `RandomModel` with more channels, and with groups."""
+
+    kinds = (*KINDS, "separable", "residual", "branch", "grouped", "grouped")
+    widest = 11
+
+    def _grouped(self, channels: int, size: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        groups = 2 + int(self._rng.integers(2))
+        inside = groups * int(self._rng.integers(1, 4))
+        out = groups * int(self._rng.integers(1, 4))
+        conv = self._make_conv(inside, out, keep=True, groups=groups)
+        self._append("chain", self._conv_class()(channels, inside, 1), self._activation(), conv, self._activation())
+        return out, size
+
+
+def mixed_case(seed: int) -> Case:
+    """A model whose every width is drawn: per channel out of 0, 2, 4 and 8, and per activation; inputs of any width."""
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    size = tuple(int(extent) for extent in rng.integers(4, 9, 2))
+    shape = (int(rng.integers(1, 4)), *(size if rng.integers(3) else (2 * size[0],)))
+    model = MixedModel(rng, shape).eval()
+    low = float(rng.choice([0.0, -1.0, -0.3]))
+    x = torch.from_numpy(rng.uniform(low - 0.05, 1.1, (5, *shape)).astype(np.float32))
+    config = QuantConfig(
+        w_bits=int(rng.choice(BITS)),
+        a_bits=int(rng.choice(BITS)),
+        input_bits=int(rng.choice((8, 8, 4, 2))),
+        output_bits=int(rng.choice((8, 8, 4))),
+        input_range=(low, 1.0),
+        layers=_mixed_layers(rng, simplify(capture(model, x[:1]))),
+    )
+    return Case(model, x, config)
+
+
+def _mixed_layers(rng: np.random.Generator, graph: Graph) -> dict[str, LayerConfig]:
+    """Widths of every layer; components of tied channels are pruned as long as no layer loses its last."""
+    tied = tied_channels(graph)
+    widths = {name: rng.choice(BITS, len(own)) for name, own in tied.outputs.items()}
+    if rng.integers(4) == 0:
+        widths = {name: np.full_like(own, own[0]) for name, own in widths.items()}
+    rate = float(rng.choice([0.0, 0.2, 0.5]))
+    for component in tied.components:
+        if component.prunable and rng.random() < rate:
+            gone = {name: {channel for other, channel in component.members if other == name} for name in widths}
+            if all(np.count_nonzero(widths[name]) > len(gone[name]) for name in gone if gone[name]):
+                for name, channel in component.members:
+                    widths[name][channel] = 0
+    layers: dict[str, LayerConfig] = {}
+    for node in graph.nodes:
+        a_bits = int(rng.choice(BITS)) if rng.integers(3) else None
+        if node.name in widths:
+            layers[node.path] = LayerConfig(tuple(int(width) for width in widths[node.name]), a_bits)
+        else:
+            layers.setdefault(node.path, LayerConfig(None, a_bits))
+    return layers
 
 
 def random_case(seed: int) -> Case:

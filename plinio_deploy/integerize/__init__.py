@@ -2,6 +2,6 @@
 """From the fake-quantized network to true integers, and a torch executor that computes exactly what the chip will."""
 
 from plinio_deploy.integerize.exact import ExactNetwork
-from plinio_deploy.integerize.lower import integerize
+from plinio_deploy.integerize.lower import Lowered, integerize, lower
 
-__all__ = ["ExactNetwork", "integerize"]
+__all__ = ["ExactNetwork", "Lowered", "integerize", "lower"]

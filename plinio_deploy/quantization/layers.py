@@ -42,6 +42,14 @@ class QuantLayer(nn.Module):
         """The weight before it is quantized, differentiable; 0 in channels of 0 bits."""
         return self.weight * self.alive.view(-1, *(1,) * (self.weight.dim() - 1)) if self._pruned else self.weight
 
+    def steps(self) -> Tensor:
+        """Step of each channel's weights; one of 0 bits takes the least of the others, so that it decides nothing."""
+        scale = self.weight_quantizer.scale
+        if not self._pruned:
+            return scale
+        least = torch.where(self.alive > 0, scale, torch.inf).min()
+        return torch.where(self.alive > 0, scale, least)
+
     def real_bias(self) -> Tensor:
         """The bias, likewise."""
         return self.bias * self.alive if self._pruned else self.bias

@@ -211,7 +211,7 @@ class QuantNetwork(nn.Module):
             if node.name in self.layer_of:
                 layer = self.layer(node.name)
                 step = self.quantizer(node.inputs[0]).scale.detach()
-                layer.weight_quantizer.raise_steps(layer.bias.detach().abs() / (step * 2.0**BIAS_BITS))
+                layer.weight_quantizer.raise_steps(layer.real_bias().detach().abs() / (step * 2.0**BIAS_BITS))
         self.calibrated.fill_(True)
 
     def _finish(self, node: Node, x: Tensor) -> Tensor:
@@ -230,7 +230,7 @@ class QuantNetwork(nn.Module):
         bias = layer.real_bias()
         if self.mode != "quantized":
             return apply_layer(operator, x, layer.real_weight(), bias)
-        unit = self._step(node.inputs[0]) * layer.weight_quantizer.scale.detach().double()
+        unit = self._step(node.inputs[0]) * layer.steps().detach().double()
         rounded = representable_bias(bias, unit, unit / self._step(node.name))
         bias = bias + (rounded - bias).detach()
         return apply_layer(operator, x, layer.quantized_weight(), bias)

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from plinio_deploy import host, interpreter
 from plinio_deploy.errors import UnsupportedModel, UsageError
-from plinio_deploy.integerize import ExactNetwork, integerize
+from plinio_deploy.integerize import ExactNetwork, integerize, lower
+from plinio_deploy.integerize.compare import compaction_differences, layer_differences
 from plinio_deploy.network import Add, AvgPool, Concat, Conv, Linear, Network, Requantize, Reshape
 from plinio_deploy.printer import to_text
-from plinio_deploy.quantization import LayerConfig, QuantConfig, QuantNetwork, quantize
+from plinio_deploy.quantization import LayerConfig, QuantConfig, quantize
 from tests.plinio_deploy.quantization.test_capture import Lambda
-from tests.random_models import quantized, random_case
+from tests.random_models import Case, mixed_case, quantized, random_case
 
 SEEDS = range(30)
 
@@ -33,42 +34,26 @@ def codes_of(network: Network, x: Tensor) -> npt.NDArray[np.int32]:
     return host.quantize(tensor, host.nchw_to_nhwc(x.numpy(), tensor.shape))
 
 
-def in_torch_order(qnet: QuantNetwork, name: str, codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """``(N, ...)`` codes as they lie in memory -> ``(N, *shape)`` in torch's order."""
-    order = qnet.places[name].order
-    flat = codes.reshape(len(codes), -1)
-    result = np.empty_like(flat)
-    result[:, order] = flat
-    shape = next(node.shape for node in qnet.nodes if node.name == name)
-    return result.reshape(len(codes), *shape)
-
-
-def differences(qnet: QuantNetwork, network: Network, x: Tensor) -> dict[str, int]:
-    """Greatest difference in codes of every node between float and integers, from equal inputs."""
-    exact = interpreter.run(network, [codes_of(network, x)])
-    real: dict[str, Tensor] = {}
-    worst: dict[str, int] = {}
-    for node in qnet.nodes:
-        operands = [real[name] for name in node.inputs]
-        with torch.no_grad():
-            real[node.name] = qnet.evaluate(node, operands, (x,))
-        if node.name not in exact:  # a reshape that moves nothing
-            continue
-        tensor = network.tensors[node.name]
-        expected = in_torch_order(qnet, node.name, exact[node.name])
-        got = np.rint(real[node.name].numpy().astype(np.float64) / tensor.scale) + tensor.zero_point
-        worst[node.name] = int(np.abs(got - expected).max())
-        real[node.name] = torch.from_numpy(host.dequantize(tensor, expected).astype(np.float32))
-    return worst
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_models(seed: int) -> None:
-    """Fake-quantized and integer network: at most one code apart per layer; torch executor and interpreter: equal."""
-    case = random_case(seed)
+    check(random_case(seed))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_models_of_mixed_widths_with_pruned_channels(seed: int) -> None:
+    check(mixed_case(seed))
+
+
+def check(case: Case) -> None:
+    """Fake-quantized and integer network: at most one code apart per layer.
+
+    Torch executor and interpreter are equal, and so is the network with all channels in the model's order.
+    """
     qnet = quantized(case)
-    network = integerize(qnet, "random")
-    assert max(differences(qnet, network, case.x).values()) <= 1
+    made = lower(qnet, "random")
+    network = made.network
+    assert max(layer_differences(qnet, made, case.x).values()) <= 1
+    assert not any(compaction_differences(qnet, made, case.x).values())
     codes = codes_of(network, case.x)
     reference = interpreter.run(network, [codes])
     for name, tensor in ExactNetwork(network).trace(torch.from_numpy(codes)).items():
@@ -145,7 +130,7 @@ def test_widths_reach_the_network() -> None:
     assert [network.tensors[name].bits for name in ("input", "a", "b")] == [4, 2, 8]
     conv = network.ops[0]
     assert isinstance(conv, Conv)
-    assert conv.weights.bits == (2, 4, 8)
+    assert conv.weights.bits == (8, 4, 2)
 
 
 def test_inputs_with_a_zero_point_are_corrected_for() -> None:
@@ -154,9 +139,9 @@ def test_inputs_with_a_zero_point_are_corrected_for() -> None:
     qnet = quantize(nn.Conv2d(2, 3, 3, padding=1), torch.zeros(1, 2, 5, 5), config)
     x = torch.rand(20, 2, 5, 5) * 1.5 - 0.5
     qnet.calibrate([x])
-    network = integerize(qnet)
-    assert network.input_tensors()[0].zero_point not in (0, -128)
-    assert max(differences(qnet, network, x).values()) == 0
+    made = lower(qnet)
+    assert made.network.input_tensors()[0].zero_point not in (0, -128)
+    assert max(layer_differences(qnet, made, x).values()) == 0
 
 
 def test_a_model_that_returns_its_input_is_refused() -> None:
