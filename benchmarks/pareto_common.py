@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from plinio_deploy import PIT, cost
 from plinio_deploy.recipe import Split
 from plinio_deploy.recipes import npz
+from plinio_deploy.recipes.augment import shift_and_mirror
 from plinio_deploy.recipes.models import ResNet8
 from plinio_deploy.search import training
 
@@ -123,7 +124,7 @@ class Course:
         # Batch norm wants more than one image: a remainder of one is dropped.
         for chosen in torch.split(order, self.budget.batch):
             if len(chosen) > 1:
-                yield augment(self.images[chosen], self.generator), self.labels[chosen]
+                yield shift_and_mirror(self.images[chosen], self.generator), self.labels[chosen]
 
     def fit(
         self,
@@ -199,21 +200,6 @@ def plain_optimizer(model: nn.Module) -> torch.optim.Optimizer:
 def search_optimizers(model: Any) -> training.Optimizers:
     """For weights, and for masks and selections."""
     return training.optimizers(model, net_lr=LEARNING_RATE, nas_lr=NAS_RATE, weight_decay=WEIGHT_DECAY)
-
-
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift each image by up to 4 pixels (zeros come in) and mirror half of them."""
-    count, _, height, width = images.shape
-    padded = nn.functional.pad(images, (4, 4, 4, 4))
-    dy, dx = (torch.randint(0, 9, (count, 1), generator=generator) for _ in range(2))
-    rows = (dy + torch.arange(height)).to(images.device)
-    columns = dx + torch.arange(width)
-    mirrored = torch.rand(count, 1, generator=generator) < 0.5
-    columns = torch.where(mirrored, columns.flip(1), columns).to(images.device)
-    index = torch.arange(count, device=images.device)
-    shifted = padded[index[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    # Contiguous: the CPU backward pass of torch 2.13 corrupts its heap on this stride order with 6 or 11 channels.
-    return shifted.contiguous()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """SuperNet, and SuperNet followed by PIT, on ResNet8 against uniform width scaling.
 
-Each 3x3 convolution in the residual blocks gets alternatives: itself, a depthwise-separable one, a 1x1, and the
-identity where the shape stays.
+Each 3x3 convolution in the residual blocks gets the alternatives of the recipe `ic`: itself, a depthwise-separable one,
+a 1x1, and the identity where the shape stays.
 
     python benchmarks/pareto_supernet.py --data DIR --budget small --reuse benchmarks/results/pareto_pit.json
 """
@@ -15,41 +15,16 @@ from typing import Any
 
 from pareto_common import COSTS, Budget, Course, Job, Point, plain_optimizer, run, search_optimizers, uniform_widths
 from pareto_pit import search as search_channels
-from torch import nn
 
-from plinio_deploy import SuperNet, SuperNetModule, regularizers
-from plinio_deploy.recipes.models import ResNet8
+from plinio_deploy import SuperNet, regularizers
+from plinio_deploy.recipes.ic import SEARCHED
+from plinio_deploy.recipes.supernets import in_place_of
 from plinio_deploy.search import schedules, training
-
-
-def with_alternatives(model: ResNet8) -> ResNet8:
-    """Put a `SuperNetModule` in the place of each convolution of the blocks."""
-    for block in (model.block1, model.block2, model.block3):
-        for name in ("conv1", "conv2"):
-            own = block.get_submodule(name)
-            assert isinstance(own, nn.Conv2d)
-            setattr(block, name, SuperNetModule(alternatives(own), single_path=True))
-    return model
-
-
-def alternatives(own: nn.Conv2d) -> list[nn.Module]:
-    """What may stand for a 3x3 convolution."""
-    cin, cout, stride = own.in_channels, own.out_channels, own.stride[0]
-    separable = nn.Sequential(
-        nn.Conv2d(cin, cin, 3, stride, padding=1, groups=cin, bias=False),
-        nn.BatchNorm2d(cin),
-        nn.ReLU(),
-        nn.Conv2d(cin, cout, 1),
-    )
-    found: list[nn.Module] = [own, separable, nn.Conv2d(cin, cout, 1, stride)]
-    if cin == cout and stride == 1:
-        found.append(nn.Identity())
-    return found
 
 
 def choose(course: Course, strength: float, first: int, warmup: int, last: int) -> tuple[Any, dict[str, Any]]:
     """Train the supernet, then select; the exported network and what was chosen."""
-    nas = SuperNet(with_alternatives(course.network()), cost=COSTS, input_shape=course.shape, full_cost=True)
+    nas = SuperNet(in_place_of(course.network(), SEARCHED), cost=COSTS, input_shape=course.shape, full_cost=True)
     optimizer = search_optimizers(nas)
     nas.train_net_only()
     course.fit(nas, first, warmup, optimizer)

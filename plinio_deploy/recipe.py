@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -39,9 +39,14 @@ if TYPE_CHECKING:
 
     from plinio_deploy.quantization import LayerConfig
 
+Budget = Literal["full", "short"]
+"""How long training takes: as the recipe says, or the recipe's `short` share of it."""
+
 FloatArray = npt.NDArray[np.floating[Any]]
 
-BUILT_IN: Mapping[str, str] = {"digits": "plinio_deploy.recipes.digits"}
+BUILT_IN: Mapping[str, str] = {
+    name: f"plinio_deploy.recipes.{name}" for name in ("digits", "ic", "kws", "vww", "ad", "tcn")
+}
 """Recipes that ship with us: name -> module."""
 
 
@@ -85,6 +90,13 @@ class Recipe:
         weight_decay: of weights; never applied to quantizers.
         seed: of everything random.
         w_bits, a_bits: width of weights and activations: 2, 4 or 8.
+        warmup_epochs: of a search's alternatives, before any is judged.
+        search_epochs: of each search.
+        tune_epochs: of fine-tuning what a search found.
+        search_lr: first learning rate of the weights during a search.
+        nas_lr: learning rate of masks and selections.
+        search_w_bits, search_a_bits: widths that a mixed-precision search chooses from; 0 removes a channel.
+        short: share of all epochs that ``--budget short`` trains.
         min_float_metric: least metric that the float model must reach; ``None`` for no bar.
         max_metric_drop: how much of the metric the integer network may lose.
     """
@@ -101,10 +113,22 @@ class Recipe:
     seed: int = 0
     w_bits: int = 8
     a_bits: int = 8
+    warmup_epochs: int = 2
+    search_epochs: int = 8
+    tune_epochs: int = 8
+    search_lr: float = 2e-3
+    nas_lr: float = 1e-2
+    search_w_bits: tuple[int, ...] = (0, 2, 4, 8)
+    search_a_bits: tuple[int, ...] = (8,)
+    short: float = 0.25
     min_float_metric: float | None = None
     max_metric_drop: float = 0.005
     source: str = ""
     """Where the recipe was loaded from; `load_recipe` sets it."""
+    folder: Path | None = None
+    """The folder of ``--data``; `load_recipe` sets it."""
+    data_from: str = ""
+    """What to put into the folder of ``--data`` and where it is to be had, for whoever gave none."""
 
     def model(self) -> torch.nn.Module:
         """A new float model; called after seeding, so initialisation is reproducible."""
@@ -113,6 +137,23 @@ class Recipe:
     def data(self) -> Data:
         """Training, validation and test data; the same every time."""
         raise NotImplementedError
+
+    def supernet(self) -> torch.nn.Module:
+        """The model with alternatives in it (`SuperNetModule`), for ``--methods supernet``; the recipe may have none.
+
+        What `model` has in a place comes first among its alternatives: it starts from trained weights.
+        """
+        raise NotImplementedError
+
+    def augment(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """A batch of training samples, changed by chance; as it is unless overridden.
+
+        Args:
+            x: ``(N, *input_shape)``.
+            generator: draw everything from it, so that a run can be repeated.
+        """
+        del generator
+        return x
 
     def loss(self, output: Any, target: torch.Tensor) -> torch.Tensor:
         """Scalar loss of one batch; cross entropy of logits unless overridden."""
@@ -134,12 +175,40 @@ class Recipe:
         """Bit widths of single layers, by module path; none unless overridden."""
         return {}
 
+    def budgeted(self, epochs: int, budget: Budget) -> int:
+        """Epochs within a budget; what is not 0 stays at least 1."""
+        return epochs if budget == "full" or epochs == 0 else max(1, round(self.short * epochs))
 
-def load_recipe(spec: str) -> Recipe:
+    def data_folder(self) -> Path:
+        """The folder of ``--data``.
+
+        Raises:
+            RecipeError: none was given; says what belongs into it.
+        """
+        if self.folder is None:
+            raise RecipeError(
+                f"the recipe {self.name} needs a folder of data",
+                where=self.source,
+                got="no --data",
+                expected=self.data_from or "a folder of npz files",
+                hints=(f"plinio-deploy run {self.source} --data FOLDER --target cortex-m4", FORMAT),
+            )
+        return self.folder
+
+
+FORMAT = (
+    "The format: <name>_train.npz and <name>_test.npz (also _val, and parts _0, _1, ...), each with samples x and "
+    "labels y; images (N, H, W) or (N, H, W, C) uint8, signals (N, C, L), vectors (N, F)."
+)
+"""Of folders of data, in a sentence; `plinio_deploy.recipes.npz` has the whole of it."""
+
+
+def load_recipe(spec: str, folder: Path | None = None) -> Recipe:
     """Load a recipe by built-in name, or from a Python file.
 
     Args:
         spec: a key of `BUILT_IN`, or a path that ends in ``.py``.
+        folder: what was given as ``--data``.
 
     Raises:
         RecipeError: no such recipe; the file raises, or defines no usable ``recipe``; names file and line.
@@ -167,6 +236,8 @@ def load_recipe(spec: str) -> Recipe:
         )
     with blaming(source, "recipe"):
         recipe = found() if callable(found) and not isinstance(found, Recipe) else found
+    if isinstance(recipe, Recipe):
+        recipe.folder = folder
     return _checked(recipe, source)
 
 
@@ -266,15 +337,25 @@ def _is_fraction(value: object) -> bool:
     return isinstance(value, int | float) and 0 <= value <= 1
 
 
+def _are_widths(value: object, known: set[int]) -> bool:
+    return isinstance(value, tuple) and set(value) <= known and bool(set(value) - {0})
+
+
 _RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "input_shape": (_is_shape, "a tuple of 1 to 3 positive integers: (C, H, W), (C, L) or (C,)"),
     "input_range": (_is_range, "(low, high) with low < high"),
     "epochs": (_is_count(0), "an integer of at least 0"),
     "qat_epochs": (_is_count(0), "an integer of at least 0"),
+    "warmup_epochs": (_is_count(0), "an integer of at least 0"),
+    "search_epochs": (_is_count(1), "an integer of at least 1"),
+    "tune_epochs": (_is_count(0), "an integer of at least 0"),
     "batch_size": (_is_count(1), "an integer of at least 1"),
     "seed": (_is_count(0), "an integer of at least 0"),
     "w_bits": (lambda value: value in (2, 4, 8), "2, 4 or 8"),
     "a_bits": (lambda value: value in (2, 4, 8), "2, 4 or 8"),
+    "search_w_bits": (lambda value: _are_widths(value, {0, 2, 4, 8}), "a tuple out of 0, 2, 4 and 8, not 0 alone"),
+    "search_a_bits": (lambda value: _are_widths(value, {2, 4, 8}), "a tuple out of 2, 4 and 8"),
+    "short": (lambda value: _is_fraction(value) and value > 0, "a number above 0, at most 1"),
     "min_float_metric": (lambda value: value is None or _is_fraction(value), "None, or a number from 0 to 1"),
     "max_metric_drop": (_is_fraction, "a number from 0 to 1"),
 }

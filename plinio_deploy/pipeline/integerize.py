@@ -50,7 +50,7 @@ def run(folder: StageFolder, trainer: Trainer, trained: Record, weights: Path, t
 
     def make(work: Path) -> Mapping[str, Any]:
         from plinio_deploy.integerize import integerize
-        from plinio_deploy.recipes import training
+        from plinio_deploy.recipes import loop, training
         from plinio_deploy.recipes.batches import as_split
         from plinio_deploy.recipes.checkpoint import load_module
 
@@ -62,7 +62,7 @@ def run(folder: StageFolder, trainer: Trainer, trained: Record, weights: Path, t
         test = as_split(trainer.data.test)
         tensor = network.input_tensors()[0]
         data = TestData((host.quantize(tensor, host.nchw_to_nhwc(test.x, tensor.shape)),), np.asarray(test.y))
-        metric = training.measure_metric(recipe, _outputs(network, qnet, data, test.x), test.y)
+        metric = loop.measure_metric(recipe, _outputs(network, qnet, data, test.x), test.y)
         metrics = Metrics(
             in_float=float(trained.facts["float_metric"]),
             in_integers=metric,

@@ -23,7 +23,7 @@ from plinio_deploy.pipeline.stage import Record, StageFolder, package_digest, pe
 from plinio_deploy.recipe import Data, Recipe, Split, load_recipe
 
 if TYPE_CHECKING:
-    from plinio_deploy.recipes.training import Progress
+    from plinio_deploy.recipes.loop import Progress
 
 FLOAT_WEIGHTS = "float.safetensors"
 QUANTIZED_WEIGHTS = "quantized.safetensors"
@@ -59,7 +59,7 @@ def prepare(request: Request, terminal: Terminal) -> Trainer:
         RecipeError: the recipe raises, lacks a member, or its parts do not fit each other.
         UnsupportedModel: its model has no integer form.
     """
-    recipe = load_recipe(request.recipe)
+    recipe = load_recipe(request.recipe, request.data)
     from plinio_deploy.recipes.training import load_data
 
     terminal.detail(f"  recipe {recipe.name} from {recipe.source}")
@@ -95,14 +95,20 @@ def run(folder: StageFolder, trainer: Trainer, terminal: Terminal) -> Record:
     return perform(folder, trainer.inputs, terminal, make, resumable=True)
 
 
+def planned(recipe: Recipe, chosen: Training) -> tuple[int, int]:
+    """Epochs of float training and of training with quantizers."""
+    epochs = recipe.budgeted(recipe.epochs, chosen.budget) if chosen.epochs is None else chosen.epochs
+    qat_epochs = recipe.budgeted(recipe.qat_epochs, chosen.budget) if chosen.qat_epochs is None else chosen.qat_epochs
+    return epochs, qat_epochs
+
+
 def _train(trainer: Trainer, work: Path, terminal: Terminal) -> dict[str, Any]:
-    from plinio_deploy.recipes import training
+    from plinio_deploy.recipes import loop, training
     from plinio_deploy.recipes.batches import as_split
     from plinio_deploy.recipes.checkpoint import read_state, save_module
 
     recipe, data, chosen = trainer.recipe, trainer.data, trainer.training
-    epochs = recipe.epochs if chosen.epochs is None else chosen.epochs
-    qat_epochs = recipe.qat_epochs if chosen.qat_epochs is None else chosen.qat_epochs
+    epochs, qat_epochs = planned(recipe, chosen)
     checkpoints = {"float": work / ".float.safetensors", "qat": work / ".qat.safetensors"}
     with terminal.progress("train", epochs + qat_epochs) as advance:
 
@@ -132,8 +138,8 @@ def _train(trainer: Trainer, work: Path, terminal: Terminal) -> dict[str, Any]:
         "epochs": epochs,
         "qat_epochs": qat_epochs,
         "seed": recipe.seed if chosen.seed is None else chosen.seed,
-        "float_metric": training.evaluate(recipe, model, test),
-        "quantized_metric": training.evaluate(recipe, qnet, test),
+        "float_metric": loop.evaluate(recipe, model, test),
+        "quantized_metric": loop.evaluate(recipe, qnet, test),
         "history": [{"phase": phase, **entry} for phase, held in facts.items() for entry in held.get("history", [])],
     }
 
@@ -141,7 +147,7 @@ def _train(trainer: Trainer, work: Path, terminal: Terminal) -> dict[str, Any]:
 def _check(trainer: Trainer) -> None:
     """Model, data, loss and metric once each, on a few samples."""
     from plinio_deploy.recipe import blaming
-    from plinio_deploy.recipes import training
+    from plinio_deploy.recipes import loop, training
     from plinio_deploy.recipes.batches import iterate
 
     recipe = trainer.recipe
@@ -157,10 +163,10 @@ def _check(trainer: Trainer) -> None:
             expected=f"input_shape = {tuple(recipe.input_shape)}",
         )
     with blaming(recipe.source, "model()"):
-        outputs = training.predict(model, Split(x.numpy(), y.numpy()))
+        outputs = loop.predict(model, Split(x.numpy(), y.numpy()))
     with blaming(recipe.source, "loss()"):
         recipe.loss(model.eval()(x), y)
-    training.measure_metric(recipe, outputs, y.numpy())
+    loop.measure_metric(recipe, outputs, y.numpy())
     training.make_qnet(recipe, model)
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from plinio_deploy.recipe import Data, Recipe, Split
+from plinio_deploy.recipes.supernets import in_place_of
 
 TEST_IMAGES = 360
 VAL_IMAGES = 200
@@ -88,11 +89,18 @@ class DigitsRecipe(Recipe):
     lr = 1e-2
     qat_lr = 1e-3
     batch_size = 64
+    warmup_epochs = 6
+    search_epochs = 16
+    tune_epochs = 16
     min_float_metric = 0.97
 
     def model(self) -> nn.Module:
         """A new `DigitsNet`."""
         return DigitsNet()
+
+    def supernet(self) -> nn.Module:
+        """The same with alternatives for the layer that holds most of the weights."""
+        return in_place_of(DigitsNet(), ("residual.conv",))
 
     def data(self) -> Data:
         """1237 training, 200 validation and 360 test images."""

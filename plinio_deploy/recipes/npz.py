@@ -112,16 +112,35 @@ def load(folder: Path | str, family: str | None = None, val_fraction: float = 0.
     return Data(Split(train.x[~chosen], train.y[~chosen]), Split(train.x[chosen], train.y[chosen]), test)
 
 
+def families(folder: Path | str) -> list[str]:
+    """What file names of a folder have before ``_train``, where there is a ``_test`` too; sorted."""
+    return sorted(_whole(Path(folder)))
+
+
+def files(folder: Path | str, part: str, family: str | None = None) -> list[Path]:
+    """The files of one part, ``train`` or ``test``, in order; for recipes that read them in their own way.
+
+    Raises:
+        RecipeError: see `load`.
+    """
+    return _parts(Path(folder), family)[part]
+
+
+def classes(folder: Path | str, family: str | None = None) -> int:
+    """One more than the largest label of a folder's training data; reads nothing else.
+
+    Raises:
+        RecipeError: see `load`.
+    """
+    largest = 0
+    for path in _parts(Path(folder), family)["train"]:
+        with np.load(path, allow_pickle=False) as file:
+            largest = max(largest, int(file["y"].max()))
+    return largest + 1
+
+
 def _parts(folder: Path, family: str | None) -> dict[str, list[Path]]:
-    if not folder.is_dir():
-        raise RecipeError("there is no such data folder", where=str(folder), hints=["Check the path after --data."])
-    found: dict[str, dict[str, list[Path]]] = {}
-    for path in sorted(folder.glob("*.npz"), key=_order):
-        match = _NAME.fullmatch(path.stem)
-        if match is not None:
-            part = "test" if match["part"] == "eval" else match["part"]
-            found.setdefault(match["family"], {}).setdefault(part, []).append(path)
-    whole = {name: parts for name, parts in found.items() if {"train", "test"} <= set(parts)}
+    whole = _whole(folder)
     names = [family] if family is not None else list(whole)
     if len(names) != 1 or names[0] not in whole:
         raise RecipeError(
@@ -131,6 +150,19 @@ def _parts(folder: Path, family: str | None) -> dict[str, list[Path]]:
             expected="one of " + ", ".join(sorted(whole)) if whole else "<name>_train.npz and <name>_test.npz",
         )
     return whole[names[0]]
+
+
+def _whole(folder: Path) -> dict[str, dict[str, list[Path]]]:
+    """Files of each family that has training and test data, by part."""
+    if not folder.is_dir():
+        raise RecipeError("there is no such data folder", where=str(folder), hints=["Check the path after --data."])
+    found: dict[str, dict[str, list[Path]]] = {}
+    for path in sorted(folder.glob("*.npz"), key=_order):
+        match = _NAME.fullmatch(path.stem)
+        if match is not None:
+            part = "test" if match["part"] == "eval" else match["part"]
+            found.setdefault(match["family"], {}).setdefault(part, []).append(path)
+    return {name: parts for name, parts in found.items() if {"train", "test"} <= set(parts)}
 
 
 def _order(path: Path) -> tuple[str, int]:

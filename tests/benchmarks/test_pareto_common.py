@@ -7,9 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-import torch
 
-from benchmarks.pareto_common import Point, _read, at_size, augment, compare, front
+from benchmarks.pareto_common import Point, _read, at_size, compare, front
 
 
 def point(method: str, size: float, accuracy: float, setting: float = 1.0, seed: int = 0) -> Point:
@@ -42,17 +41,6 @@ def test_the_comparison_states_gains_and_lossless_reduction() -> None:
     rows = {row["size_fraction"]: row for row in found["pit"]["at_equal_size"]}
     assert rows[0.4]["gain"] == pytest.approx(90.5 - (80 + 10 * math.log(1.6) / math.log(4)), abs=1e-3)
     assert rows[0.6]["accuracy"] == 90.5
-
-
-def test_augmentation_moves_and_mirrors_images_and_keeps_their_values() -> None:
-    images = torch.arange(1.0, 1 + 8 * 6 * 6).reshape(8, 1, 6, 6)
-    moved = augment(images, torch.Generator().manual_seed(0))
-    assert moved.shape == images.shape
-    for before, after in zip(images, moved, strict=True):
-        assert set(after.flatten().tolist()) <= {0.0, *before.flatten().tolist()}
-    assert not torch.equal(moved, images)
-    again = augment(images, torch.Generator().manual_seed(0))
-    assert torch.equal(moved, again)
 
 
 def test_points_are_taken_over_from_runs_under_the_same_conditions(tmp_path: Path) -> None:

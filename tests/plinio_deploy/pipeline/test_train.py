@@ -50,33 +50,33 @@ def test_trains_once_and_then_keeps(tmp_path: Path) -> None:
 def test_interrupted_training_goes_on_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ) -> None:
-    from plinio_deploy.recipes import training
+    from plinio_deploy.recipes import loop as loops
 
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     _train(_request(straight))
     epochs = 0
-    train_epoch = training._Loop._train_epoch
+    train_epoch = loops.Loop.train_epoch
 
-    def stopping(loop: training._Loop) -> float:
+    def stopping(loop: loops.Loop) -> float:
         nonlocal epochs
         if epochs == stop_after:
             raise KeyboardInterrupt
         epochs += 1
         return train_epoch(loop)
 
-    monkeypatch.setattr(training._Loop, "_train_epoch", stopping)
+    monkeypatch.setattr(loops.Loop, "train_epoch", stopping)
     if stop_after < 4:
         with pytest.raises(KeyboardInterrupt):
             _train(_request(broken))
         epochs = -99
     again = 0
 
-    def counting(loop: training._Loop) -> float:
+    def counting(loop: loops.Loop) -> float:
         nonlocal again
         again += 1
         return train_epoch(loop)
 
-    monkeypatch.setattr(training._Loop, "_train_epoch", counting)
+    monkeypatch.setattr(loops.Loop, "train_epoch", counting)
     _train(_request(broken))
     assert again == 4 - stop_after if stop_after < 4 else again == 4
     assert _bytes(broken) == _bytes(straight)

@@ -11,7 +11,8 @@ from plinio_deploy.network import Network, op_inputs
 from plinio_deploy.quantization import QuantNetwork
 from plinio_deploy.recipe import Split, load_recipe
 from plinio_deploy.recipes.digits import TEST_IMAGES, DigitsNet, load_digits
-from plinio_deploy.recipes.training import evaluate, predict, train_float, train_qat
+from plinio_deploy.recipes.loop import evaluate, predict
+from plinio_deploy.recipes.training import train_float, train_qat
 
 RECIPE = load_recipe("digits")
 

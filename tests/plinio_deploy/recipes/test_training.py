@@ -16,19 +16,8 @@ from plinio_deploy.errors import OutputError, RecipeError
 from plinio_deploy.quantization import LayerConfig
 from plinio_deploy.recipe import Data, Recipe, Split
 from plinio_deploy.recipes.checkpoint import read_state
-from plinio_deploy.recipes.training import (
-    Progress,
-    build_model,
-    evaluate,
-    load_data,
-    make_qnet,
-    measure_metric,
-    predict,
-    recipe_config,
-    reproducible,
-    train_float,
-    train_qat,
-)
+from plinio_deploy.recipes.loop import Progress, evaluate, measure_metric, predict, reproducible
+from plinio_deploy.recipes.training import build_model, load_data, make_qnet, recipe_config, train_float, train_qat
 
 
 def split(count: int, seed: int) -> Split:
