@@ -351,6 +351,7 @@ def measurement(
             "cycles": None if cycles is None else cycles.total,
             "cycles_source": None if cycles is None else cycles.source,
             "cycles_conditions": None if cycles is None else cycles.conditions,
+            "approximate": None if cycles is None else cycles.approximate,
         },
         "layers": [dict(layer) for layer in layers],
         "memory": {key: memory[key] for key in MEMORY_KEYS},

@@ -50,12 +50,29 @@ class Symbol:
         return self.name.partition(".")[0]
 
 
+PHASE_MARK = "__phase_"
+"""What separates a function's name from a phase's in the name of a label: `net_l03_conv1__phase_im2col`."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """Where a phase of a function begins: a symbol without size whose name says so.
+
+    A name may end in a dot and a number, so that one phase can begin in several places.
+    """
+
+    function: str
+    phase: str
+    address: int
+
+
 @dataclass(frozen=True)
 class Image:
-    """An ELF file's sections and symbols, both sorted by address."""
+    """An ELF file's sections, symbols and labels of phases, all sorted by address."""
 
     sections: tuple[Section, ...]
     symbols: tuple[Symbol, ...]
+    labels: tuple[Label, ...] = ()
 
     def bytes_of(self, *kinds: Kind) -> int:
         """Total size of the sections of some kinds."""
@@ -111,12 +128,16 @@ def read(path: Path) -> Image:
                 kinds[index] = _kind(section.name, flags, section["sh_type"] == "SHT_NOBITS")
                 sections.append(Section(section.name, section["sh_addr"], section["sh_size"], kinds[index]))
         symbols = []
+        labels = []
         table = elf.get_section_by_name(".symtab")
         file = ""
         for entry in table.iter_symbols() if isinstance(table, SymbolTableSection) else ():
             kind = entry["st_info"]["type"]
             if kind == "STT_FILE":
                 file = entry.name
+            if PHASE_MARK in entry.name and not entry["st_size"] and entry["st_shndx"] in kinds:
+                function, _, phase = entry.name.partition(".")[0].partition(PHASE_MARK)
+                labels.append(Label(function, phase, entry["st_value"] & (~1 if thumb else ~0)))
             if kind not in {"STT_FUNC", "STT_OBJECT"} or not entry["st_size"] or entry["st_shndx"] not in kinds:
                 continue
             local = entry["st_info"]["bind"] == "STB_LOCAL"
@@ -127,6 +148,7 @@ def read(path: Path) -> Image:
     return Image(
         tuple(sorted(sections, key=lambda section: section.address)),
         tuple(sorted(symbols, key=lambda symbol: (symbol.address, symbol.name))),
+        tuple(sorted(labels, key=lambda label: (label.address, label.phase))),
     )
 
 

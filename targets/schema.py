@@ -94,6 +94,9 @@ class Qemu(_Table):
         ram: bytes of `-m`; left out, the machine's own. Needed with a memory window. QEMU's "virt" machine puts its
             device tree into the last 16 MiB.
         ram_base: address of the first of them. Needed with a memory window.
+        timing: a core with a table in `targets/timing`, by which cycles are modelled; left out, cycles are not known.
+        flash_wait: cycles that the model charges for an access to flash beyond one.
+        flash_line: bytes of code that come with one such access.
     """
 
     system: Literal["arm", "riscv32"]
@@ -101,6 +104,15 @@ class Qemu(_Table):
     cpu: Word | None = None
     ram: Size | None = None
     ram_base: Address | None = None
+    timing: Word | None = None
+    flash_wait: Annotated[int, Field(ge=0, le=255)] = 0
+    flash_line: Annotated[int, Field(ge=4, le=256)] = 16
+
+    @model_validator(mode="after")
+    def _timed(self) -> Qemu:
+        if self.timing is not None and self.system != "arm":
+            raise ValueError("timing is known for Arm cores only")
+        return self
 
 
 class Rtl(_Table):

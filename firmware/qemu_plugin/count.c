@@ -1,115 +1,299 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * TCG plugin: counts the instructions of the first inference, per layer.
+ * TCG plugin: counts instructions, and where a table of timing is given cycles, per range of addresses.
  *
- *   -plugin count.so,ranges=FILE,out=FILE
+ *   -plugin count.so,ranges=FILE,out=FILE[,timing=FILE][,mode=inference|functions]
  *
- * A line of the ranges file is "START END ID", numbers in hexadecimal, END exclusive:
+ * A line of the ranges file is "START END ID", numbers in hexadecimal, END exclusive; the first range that holds an
+ * address decides.
+ *
+ * mode=inference counts the first call of one function:
  *   ID 0   the entry function (net_run); the first START with ID 0 is the entry point, where counting begins
  *   ID 1   the harness: everything that may call the entry function; reaching it ends the count
- *   ID 2.. the layers' functions
+ *   ID 2.. the layers' functions, or parts of them
  * Code in a range makes its ID the current one; code in no range (memcpy, libgcc, static helpers) counts for the current ID.
  * Recursion through the harness does not exist: the bench calls the network, never the other way round.
  *
+ * mode=functions counts the whole program: a call of a range's first address makes its ID the current one until it
+ * returns, whatever else is called meanwhile, other ranges' functions excepted. ID 0 is the rest of the program.
+ *
  * A block is split where the ID changes, and each part counts when its first instruction runs. Blocks end at branches, so a
  * part runs as a whole, unless an instruction in it faults - and then there is no result. An Arm instruction whose
- * condition is false counts, as it does on the core's own instruction stream.
+ * condition is false counts, as it does on the core's own instruction stream. A part that is not followed by the next
+ * address was left by a jump, which the timing charges then.
  *
- * The output file is written at exit: "entered N", "finished N", then "ID COUNT" per ID, decimal. */
+ * The output file is written at exit: "entered N", "finished N", "unknown N" (executed instructions that the decoder does
+ * not know), "blind N" (divides and long multiplies whose operands could not be read), "causes NAME..." with a timing, then
+ * "ID COUNT" per ID, decimal, with a timing followed by the cycles and, per cause, by those beyond one per instruction. */
 #include "qemu_api.h"
+#include "ranges.h"
+#include "registers.h"
+#include "timing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_RANGES 4096
-#define ID_ENTRY 0u
 #define ID_HARNESS 1u
 #define ID_OUTSIDE 0xffffffffu
-#define MAX_IDS 4097u
+#define MAX_DEPTH 1024u
 
 QEMU_EXPORT int qemu_plugin_version = QEMU_API_VERSION;
 
+/* What one callback needs: made at translation, lives as long as QEMU. */
 typedef struct {
     uint64_t start;
     uint64_t end;
     uint32_t id;
-} range_t;
-
-/* What one callback needs: made at translation, lives as long as QEMU. */
-typedef struct {
-    uint32_t id;
     uint32_t instructions;
-    int is_entry;
+    int extra[CAUSE_COUNT];
+    uint32_t unknown;
+    int refill;          /* cycles, if the part is left by a jump */
+    int not_taken;       /* cycles, if it is not */
+    int wide_target;     /* cycles, if it is entered by a jump */
+    uint64_t first_line; /* of slow memory; UINT64_MAX where memory is fast */
+    uint64_t last_line;
+    uint8_t is_entry;
+    uint8_t is_call;     /* its last instruction is one */
 } part_t;
+
+/* An instruction whose cycles depend on what it works on. */
+typedef struct {
+    instruction_t instruction;
+    int if_executed;
+    enum cause cause;
+    uint64_t seen;       /* execution in which `if_executed` was charged */
+} access_t;
+
+typedef struct {
+    uint64_t address;
+    uint32_t id;
+} frame_t;
+
+typedef struct {
+    uint64_t instructions;
+    int64_t extra[CAUSE_COUNT];
+} count_t;
 
 enum state { WAITING, COUNTING, DONE };
 
-static range_t ranges[MAX_RANGES];
-static size_t range_count;
-static uint64_t entry_point;
 static enum state state = WAITING;
+static int by_function;
 static uint32_t current;
-static uint64_t counts[MAX_IDS];
+static count_t counts[MAX_IDS];
+static frame_t frames[MAX_DEPTH];
+static unsigned depth;
+static const part_t *last_part;
+static uint64_t executions;
 static uint64_t entered;
 static uint64_t finished;
+static uint64_t unknown;
+static uint64_t blind;
 static const char *out_path;
 
-static uint32_t id_of(uint64_t address)
+static void *make(size_t bytes)
 {
-    for (size_t i = 0; i < range_count; i++) {
-        if (address >= ranges[i].start && address < ranges[i].end) {
-            return ranges[i].id;
-        }
+    void *made = calloc(1, bytes);
+    if (made == NULL) {
+        abort();
     }
-    return ID_OUTSIDE;
+    return made;
+}
+
+/* The current ID in mode=functions, after a jump from one part to another. */
+static void follow_calls(const part_t *from, const part_t *to)
+{
+    if (from->is_call && depth < MAX_DEPTH) {
+        frames[depth++] = (frame_t){from->end, current};
+    } else if (depth > 0u && frames[depth - 1u].address == to->start) {
+        current = frames[--depth].id;
+        return;
+    }
+    if (to->is_entry) {
+        current = to->id;
+    }
+}
+
+static void charge_transition(const part_t *from, const part_t *to)
+{
+    int64_t *extra = counts[current].extra;
+    if (to->start == from->end) {
+        extra[CAUSE_BRANCH] += from->not_taken;
+    } else if (from->refill > 0) {
+        extra[CAUSE_BRANCH] += from->refill + to->wide_target;
+    }
+    if (to->first_line != UINT64_MAX && to->first_line != from->last_line) {
+        extra[CAUSE_WAIT] += timing.wait;
+    }
 }
 
 static void executed(unsigned int vcpu, void *data)
 {
     const part_t *part = data;
+    const part_t *from = last_part;
     (void)vcpu;
     if (state == DONE) {
         return;
     }
     if (state == WAITING) {
-        if (!part->is_entry) {
+        if (!part->is_entry && !by_function) {
             return;
         }
         state = COUNTING;
         entered++;
+        from = NULL;
     }
-    if (part->id == ID_HARNESS) {
-        state = DONE;
-        finished++;
+    if (from != NULL) {
+        charge_transition(from, part);
+        if (by_function && part->start != from->end) {
+            follow_calls(from, part);
+        }
+    }
+    last_part = part;
+    executions++;
+    if (!by_function) {
+        if (part->id == ID_HARNESS) {
+            state = DONE;
+            finished++;
+            return;
+        }
+        if (part->id != ID_OUTSIDE) {
+            current = part->id;
+        }
+    }
+    count_t *count = &counts[current];
+    count->instructions += part->instructions;
+    unknown += part->unknown;
+    for (int i = 0; i < CAUSE_COUNT; i++) {
+        count->extra[i] += part->extra[i];
+    }
+}
+
+static void accessed(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t address, void *data)
+{
+    access_t *access = data;
+    int waits;
+    (void)vcpu;
+    (void)info;
+    if (state != COUNTING) {
         return;
     }
-    if (part->id != ID_OUTSIDE) {
-        current = part->id;
+    int64_t *extra = counts[current].extra;
+    extra[CAUSE_UNALIGNED] += timing_access(address, access->instruction.access, &waits);
+    extra[CAUSE_WAIT] += waits;
+    if (access->if_executed != 0 && access->seen != executions) {
+        access->seen = executions;
+        extra[access->cause] += access->if_executed;
     }
-    counts[current] += part->instructions;
+}
+
+static void operated(unsigned int vcpu, void *data)
+{
+    const access_t *access = data;
+    const instruction_t *instruction = &access->instruction;
+    uint32_t left;
+    uint32_t right;
+    (void)vcpu;
+    if (state != COUNTING) {
+        return;
+    }
+    if (!register_value(instruction->left, &left) || !register_value(instruction->right, &right)) {
+        blind++;
+        left = UINT32_MAX >> instruction->is_signed; /* half-way for a divide, the most for a multiply */
+        right = instruction->class == CLASS_DIVIDE ? 0x10000u : left;
+    }
+    counts[current].extra[access->cause] += timing_operands(instruction, left, right);
+}
+
+/* Ask for the addresses or operands of an instruction whose cycles depend on them. */
+static void watch(struct qemu_plugin_insn *insn, const instruction_t *instruction, const cost_t *cost)
+{
+    const enum cause cause = cost->cause;
+    const int sized = instruction->access > 1u && timing.effects[EFFECT_UNALIGNED_WORD] > 0;
+    const int memory = cause == CAUSE_LOAD || cause == CAUSE_STORE;
+    const int operands = timing.rules[instruction->class].maximum > 0;
+    if (!operands && !(memory && (sized || timing.wait > 0 || cost->if_executed != 0))) {
+        return;
+    }
+    access_t *access = make(sizeof *access);
+    access->instruction = *instruction;
+    access->if_executed = cost->if_executed;
+    access->cause = cause;
+    if (operands) {
+        qemu_plugin_register_vcpu_insn_exec_cb(insn, operated, QEMU_PLUGIN_CB_R_REGS, access);
+    } else {
+        qemu_plugin_register_vcpu_mem_cb(insn, accessed, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, access);
+    }
+}
+
+static uint64_t line_of(uint64_t address)
+{
+    const int slow = timing.wait > 0 && address >= timing.slow_start && address < timing.slow_end;
+    return slow ? address / timing.line : UINT64_MAX;
+}
+
+static int backward(const struct qemu_plugin_insn *insn, const instruction_t *instruction)
+{
+    const uint8_t *code = qemu_plugin_insn_data(insn);
+    /* The displacement's sign: bit 7 of the short form, bit 26 of the long one. */
+    return instruction->class == CLASS_BRANCH_CONDITIONAL && (instruction->size == 2u ? code[0] >> 7 : code[1] >> 2 & 1u);
+}
+
+static void add_timing(part_t *part, stream_t *stream, struct qemu_plugin_insn *insn)
+{
+    const uint64_t address = qemu_plugin_insn_vaddr(insn);
+    instruction_t instruction;
+    cost_t cost;
+    thumb_decode(qemu_plugin_insn_data(insn), qemu_plugin_insn_size(insn), &instruction);
+    timing_next(stream, &instruction, &cost);
+    watch(insn, &instruction, &cost);
+    const enum effect refill = timing.rules[instruction.class].refill;
+    for (int i = 0; i < CAUSE_COUNT; i++) {
+        part->extra[i] += cost.extra[i];
+    }
+    if (part->instructions == 0u) {
+        part->wide_target = instruction.size == 4u && (address & 3u) != 0u ? timing.effects[EFFECT_REFILL_WIDE_TARGET] : 0;
+        part->first_line = line_of(address);
+    } else if (line_of(address) != part->last_line) {
+        part->extra[CAUSE_WAIT] += timing.wait;
+    }
+    part->last_line = line_of(address + instruction.size - 1u);
+    if (line_of(address) != part->last_line) {
+        part->extra[CAUSE_WAIT] += timing.wait;
+    }
+    part->refill = refill == EFFECT_COUNT ? 0 : timing.effects[refill];
+    part->not_taken = backward(insn, &instruction) ? timing.effects[EFFECT_LOOP_EXIT] : 0;
+    part->is_call = instruction.class == CLASS_CALL || instruction.class == CLASS_CALL_REGISTER;
+    part->unknown += instruction.class == CLASS_UNKNOWN;
 }
 
 static void translated(qemu_plugin_id_t plugin, struct qemu_plugin_tb *tb)
 {
     const size_t count = qemu_plugin_tb_n_insns(tb);
+    const range_t *range = NULL;
     part_t *part = NULL;
+    stream_t stream;
     (void)plugin;
+    memset(&stream, 0, sizeof stream);
     for (size_t i = 0; i < count; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
         const uint64_t address = qemu_plugin_insn_vaddr(insn);
-        const uint32_t id = id_of(address);
-        const int is_entry = address == entry_point;
+        range = ranges_find(address);
+        const uint32_t id = range == NULL ? ID_OUTSIDE : range->id;
+        const int is_entry = by_function ? range != NULL && range->start == address : address == ranges_entry();
         if (part == NULL || part->id != id || is_entry) {
-            part = calloc(1, sizeof *part);
-            if (part == NULL) {
-                abort();
-            }
+            part = make(sizeof *part);
             part->id = id;
-            part->is_entry = is_entry;
+            part->is_entry = (uint8_t)is_entry;
+            part->start = address;
+            part->first_line = part->last_line = UINT64_MAX;
             qemu_plugin_register_vcpu_insn_exec_cb(insn, executed, QEMU_PLUGIN_CB_NO_REGS, part);
         }
+        if (timing.loaded) {
+            add_timing(part, &stream, insn);
+        }
         part->instructions++;
+        part->end = address + qemu_plugin_insn_size(insn);
     }
 }
 
@@ -123,54 +307,47 @@ static void finish(qemu_plugin_id_t plugin, void *data)
         return;
     }
     fprintf(file, "entered %llu\nfinished %llu\n", (unsigned long long)entered, (unsigned long long)finished);
+    if (timing.loaded) {
+        fprintf(file, "unknown %llu\nblind %llu\ncauses", (unsigned long long)unknown, (unsigned long long)blind);
+        for (int i = 0; i < CAUSE_COUNT; i++) {
+            fprintf(file, " %s", cause_names[i]);
+        }
+        fprintf(file, "\n");
+    }
     for (uint32_t id = 0; id < MAX_IDS; id++) {
-        if (counts[id] != 0) {
-            fprintf(file, "%u %llu\n", (unsigned)id, (unsigned long long)counts[id]);
+        int64_t cycles = (int64_t)counts[id].instructions;
+        if (cycles == 0) {
+            continue;
         }
+        fprintf(file, "%u %llu", (unsigned)id, (unsigned long long)cycles);
+        for (int i = 0; i < CAUSE_COUNT; i++) {
+            cycles += counts[id].extra[i];
+        }
+        if (timing.loaded) {
+            fprintf(file, " %lld", (long long)cycles);
+            for (int i = 0; i < CAUSE_COUNT; i++) {
+                fprintf(file, " %lld", (long long)counts[id].extra[i]);
+            }
+        }
+        fprintf(file, "\n");
     }
     fclose(file);
-}
-
-static int read_ranges(const char *path)
-{
-    unsigned long long start;
-    unsigned long long end;
-    unsigned id;
-    int have_entry = 0;
-    FILE *file = fopen(path, "r");
-    if (file == NULL) {
-        fprintf(stderr, "count: cannot read %s\n", path);
-        return -1;
-    }
-    while (fscanf(file, "%llx %llx %x", &start, &end, &id) == 3) {
-        if (range_count == MAX_RANGES || id >= MAX_IDS) {
-            fprintf(stderr, "count: more than %d ranges, or an ID of %u or more\n", MAX_RANGES, (unsigned)MAX_IDS);
-            fclose(file);
-            return -1;
-        }
-        ranges[range_count++] = (range_t){start, end, id};
-        if (id == ID_ENTRY && !have_entry) {
-            entry_point = start;
-            have_entry = 1;
-        }
-    }
-    fclose(file);
-    if (!have_entry) {
-        fprintf(stderr, "count: %s names no entry (ID 0)\n", path);
-        return -1;
-    }
-    return 0;
 }
 
 QEMU_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info_t *info, int argc, char **argv)
 {
     const char *ranges_path = NULL;
+    const char *timing_path = NULL;
     (void)info;
     for (int i = 0; i < argc; i++) {
         if (strncmp(argv[i], "ranges=", 7) == 0) {
             ranges_path = argv[i] + 7;
         } else if (strncmp(argv[i], "out=", 4) == 0) {
             out_path = argv[i] + 4;
+        } else if (strncmp(argv[i], "timing=", 7) == 0) {
+            timing_path = argv[i] + 7;
+        } else if (strcmp(argv[i], "mode=functions") == 0) {
+            by_function = 1;
         }
     }
     if (ranges_path == NULL || out_path == NULL) {
@@ -179,7 +356,7 @@ QEMU_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info_
     }
     /* The arguments do not outlive this call. */
     out_path = strdup(out_path);
-    if (out_path == NULL || read_ranges(ranges_path) != 0) {
+    if (out_path == NULL || ranges_read(ranges_path, !by_function) != 0 || (timing_path != NULL && timing_read(timing_path) != 0)) {
         return -1;
     }
     qemu_plugin_register_vcpu_tb_trans_cb(id, translated);

@@ -52,7 +52,10 @@ def summary_table(measurements: Sequence[Mapping[str, Any]], width: int) -> Tabl
 
 def _cycles(total: Mapping[str, Any]) -> str:
     """Cycles never appear without their source."""
-    return "-" if total["cycles"] is None else f"{_count(total['cycles'])} ({total['cycles_source']})"
+    if total["cycles"] is None:
+        return "-"
+    about = "~" if total.get("approximate") else ""
+    return f"{about}{_count(total['cycles'])} ({total['cycles_source']})"
 
 
 def _cells(item: Mapping[str, Any]) -> dict[str, str]:

@@ -105,7 +105,9 @@ def run(folder: StageFolder, bench: Bench, target: Target, built: StageFolder, t
         "metrics": digest_json(vars(bench.metrics)),
         "network": storage.digest(bench.network),
         "samples": f"{bench.data.samples}, {bench.trace_samples} traced",
-        "runner": digest_json([runner.name, target.rtl.model_dump() if target.rtl is not None else None]),
+        "runner": digest_json(
+            [runner.name, *(table.model_dump() if table is not None else None for table in (target.rtl, target.qemu))]
+        ),
         "code": package_digest(*_CODE),
     }
 
@@ -184,9 +186,24 @@ def _layers(steps: Sequence[StepEntry], result: RunResult, code_bytes: Mapping[s
             "tensor": step.tensor,
             "weights_bytes": step.weights_bytes,
             "code_bytes": int(code_bytes.get(step.layer, 0)),
+            **_details(step.symbol, result),
         }
         for step in steps
     ]
+
+
+def _details(symbol: str, result: RunResult) -> dict[str, Any]:
+    """What is known of a layer's parts: `phases` where the code marks them, `stalls` where cycles are modelled."""
+    found: dict[str, Any] = {}
+    instructions = result.instructions.by_phase.get(symbol, {}) if result.instructions is not None else {}
+    cycles = result.cycles.by_phase.get(symbol, {}) if result.cycles is not None else {}
+    if instructions:
+        found["phases"] = {
+            phase: {"instructions": count, "cycles": cycles.get(phase)} for phase, count in instructions.items()
+        }
+    if result.cycles is not None and symbol in result.cycles.stalls:
+        found["stalls"] = dict(result.cycles.stalls[symbol])
+    return found
 
 
 def load_measurement(folder: StageFolder) -> dict[str, Any] | None:

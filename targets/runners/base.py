@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Protocol
 
-from plinio_deploy.targets.elf import Image
+from plinio_deploy.targets.elf import Image, Symbol
 
 Mode = Literal["outputs", "trace"]
 
@@ -19,11 +19,19 @@ HARNESS = ("bench_main", "measure_stack", "run_steps")
 
 @dataclass(frozen=True)
 class SymbolRange:
-    """Addresses whose instructions count for `name`; several ranges may carry one name (clones of a function)."""
+    """Addresses whose instructions count for `name`; several ranges may carry one name (clones of a function).
+
+    Attributes:
+        name: of the function.
+        address: the first.
+        size: bytes.
+        phase: part of the function, counted apart as well; empty for the whole or the rest of it.
+    """
 
     name: str
     address: int
     size: int
+    phase: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,10 +86,12 @@ class InstructionCounts:
     Attributes:
         total: of the entry function and all it calls.
         by_symbol: per name of the request's ranges; the entry's own share is what it spends between its layers.
+        by_phase: per name that has phases, and per phase of it; what is before the first is `other`.
     """
 
     total: int
     by_symbol: Mapping[str, int]
+    by_phase: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 CycleSource = Literal["rtl", "model", "board"]
@@ -106,12 +116,19 @@ class CycleCounts:
         by_symbol: as in `InstructionCounts`.
         source: what counted them.
         conditions: what they hold for: the core's configuration, the memory.
+        approximate: whether they come from a model that is partly assumed.
+        by_phase: as in `InstructionCounts`.
+        stalls: per name what comes on top of one cycle per instruction, by cause, if it is known; what is saved by
+            pairing is negative. With the instructions they add up to the cycles.
     """
 
     total: int
     by_symbol: Mapping[str, int]
     source: CycleSource
     conditions: str
+    approximate: bool = False
+    by_phase: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    stalls: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -185,6 +202,19 @@ class Runner(Protocol):
         ...
 
 
+def _parts(image: Image, name: str, symbol: Symbol) -> list[SymbolRange]:
+    """A function cut at its labels: what is before the first, then from each label to the next."""
+    end = symbol.address + symbol.size
+    labels = [label for label in image.labels if symbol.address <= label.address < end]
+    starts = [(symbol.address, ""), *((label.address, label.phase) for label in labels)]
+    stops = [*(address for address, _ in starts[1:]), end]
+    return [
+        SymbolRange(name, start, stop - start, phase)
+        for (start, phase), stop in zip(starts, stops, strict=True)
+        if stop > start
+    ]
+
+
 def count_request(image: Image, layers: Iterable[str], *, prefix: str) -> CountRequest:
     """A request to count `<prefix>_run` and its layers.
 
@@ -199,10 +229,11 @@ def count_request(image: Image, layers: Iterable[str], *, prefix: str) -> CountR
 
     def ranges(names: Iterable[str]) -> tuple[SymbolRange, ...]:
         return tuple(
-            SymbolRange(name, symbol.address, symbol.size)
+            part
             for name in names
             for symbol in image.named(name)
             if symbol.kind == "code"
+            for part in _parts(image, name, symbol)
         )
 
     entry = f"{prefix}_run"

@@ -1,20 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The instruction counter: our TCG plugin for QEMU, built on first use; the C side is firmware/qemu_plugin/count.c."""
+"""The counter of instructions and cycles: our TCG plugin for QEMU, built on first use.
+
+The C side is firmware/qemu_plugin, where count.c says what is counted.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from plinio_deploy.errors import BuildFailed, DeviceError
 from plinio_deploy.targets import cache, toolchains
 from plinio_deploy.targets.build import FIRMWARE
 from plinio_deploy.targets.runners import ranges, wire
-from plinio_deploy.targets.runners.base import CountRequest, InstructionCounts
+from plinio_deploy.targets.runners.base import CountRequest, CycleCounts, InstructionCounts
+from plinio_deploy.targets.schema import Target
+from plinio_deploy.targets.timing import Timing
+from plinio_deploy.targets.timing import load as load_timing
 
 _FLAGS = ("-std=gnu99", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden")
-_RANGES, _COUNTS = "ranges.txt", "counts.txt"
+RANGES = "ranges.txt"
+"""The file of ranges that the plugin reads."""
+
+_COUNTS, _TIMING = "counts.txt", "timing.txt"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A table of timing, and the memory that it is applied to.
+
+    Attributes:
+        timing: the core's table.
+        encoded: what the plugin reads.
+        conditions: what its cycles hold for.
+    """
+
+    timing: Timing
+    encoded: str
+    conditions: str
+
+
+def model(target: Target) -> Model | None:
+    """The model of a target's cycles; `None` if its file names none.
+
+    Raises:
+        UsageError: it names a core without a table.
+    """
+    if target.qemu is None or target.qemu.timing is None:
+        return None
+    timing = load_timing(target.qemu.timing)
+    wait, line = target.qemu.flash_wait, target.qemu.flash_line
+    flash = target.memory.flash if target.memory is not None else None
+    return Model(timing, timing.encoded(flash, wait, line), timing.conditions(wait, line))
 
 
 def interface_version(qemu: str) -> int:
@@ -47,7 +87,8 @@ def library(qemu: str) -> Path:
     def make(scratch: Path) -> Path:
         made = scratch / "count.so"
         names = [str(source) for source in sources if source.suffix == ".c"]
-        done = subprocess.run([compiler.path, *flags, *names, "-o", str(made)], capture_output=True, text=True)
+        command = [compiler.path, *flags, *names, "-o", str(made), "-ldl"]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             raise BuildFailed("the host compiler refused the QEMU plugin", got="\n" + done.stderr.strip()[:2000])
         return made
@@ -55,11 +96,26 @@ def library(qemu: str) -> Path:
     return cache.file("qemu_plugin", f"count-{state.hexdigest()[:16]}.so", make)
 
 
-def options(folder: Path, request: CountRequest, qemu: str) -> list[str]:
-    """Write the ranges into a folder and return QEMU's options; it must be started in that folder."""
-    ranges.write(folder / _RANGES, request)
+def options(
+    folder: Path, request: CountRequest | None, qemu: str, model: Model | None = None, *, mode: str = ""
+) -> list[str]:
+    """Write the plugin's files into a folder and return QEMU's options; it must be started in that folder.
+
+    Args:
+        folder: where the files go.
+        request: the ranges; `None` where the folder holds them already.
+        qemu: version of the emulator.
+        model: by which cycles are counted; `None` for instructions only.
+        mode: the plugin's, if another than counting one inference.
+    """
+    if request is not None:
+        ranges.write(folder / RANGES, request)
     path = str(library(qemu)).replace(",", ",,")  # how QEMU wants a comma inside a value
-    return ["-plugin", f"{path},ranges={_RANGES},out={_COUNTS}"]
+    words = [path, f"ranges={RANGES}", f"out={_COUNTS}"]
+    if model is not None:
+        (folder / _TIMING).write_text(model.encoded)
+        words.append(f"timing={_TIMING}")
+    return ["-plugin", ",".join([*words, *([f"mode={mode}"] if mode else [])])]
 
 
 def refused(console: str) -> DeviceError:
@@ -71,17 +127,98 @@ def refused(console: str) -> DeviceError:
     )
 
 
-def read_counts(folder: Path, request: CountRequest, *, console: str) -> InstructionCounts:
+@dataclass(frozen=True)
+class Counts:
+    """What the plugin wrote down.
+
+    Attributes:
+        entered: how often the count began.
+        finished: how often it ended.
+        unknown: executed instructions that the decoder does not know; they were charged one cycle.
+        blind: divides and long multiplies whose operands QEMU would not give; they were charged a middling number.
+        instructions: by identifier.
+        cycles: by identifier; empty without a model.
+        stalls: by identifier and cause; empty without a model.
+    """
+
+    entered: int
+    finished: int
+    unknown: int
+    blind: int
+    instructions: Mapping[int, int]
+    cycles: Mapping[int, int]
+    stalls: Mapping[int, Mapping[str, int]]
+
+    def remarks(self) -> str:
+        """What a reader of the cycles should know; empty if there is nothing."""
+        found = []
+        if self.unknown:
+            found.append(f"{self.unknown} executed instructions that the model does not know, at one cycle")
+        if self.blind:
+            found.append(f"{self.blind} divides or long multiplies with unknown operands")
+        return "".join(f"; {text}" for text in found)
+
+
+def read(folder: Path, *, console: str) -> Counts:
     """Read what the plugin left in a folder.
 
     Raises:
-        DeviceError: it left nothing, or the entry function was not called, or did not return.
+        DeviceError: it left nothing.
     """
     path = folder / _COUNTS
     if not path.exists():
         raise refused(console)
-    found = dict(line.split() for line in path.read_text().splitlines())
-    if (found.pop("entered"), found.pop("finished")) != ("1", "1"):
+    facts: dict[str, int] = {}
+    causes: list[str] = []
+    rows: dict[int, list[int]] = {}
+    for name, *words in (line.split() for line in path.read_text().splitlines()):
+        if name == "causes":
+            causes = words
+        elif name.isdigit():
+            rows[int(name)] = [int(word) for word in words]
+        else:
+            facts[name] = int(words[0])
+    return Counts(
+        facts["entered"],
+        facts["finished"],
+        facts.get("unknown", 0),
+        facts.get("blind", 0),
+        {key: row[0] for key, row in rows.items()},
+        {key: row[1] for key, row in rows.items() if causes},
+        {key: dict(zip(causes, row[2:], strict=True)) for key, row in rows.items() if causes},
+    )
+
+
+def read_counts(
+    folder: Path, request: CountRequest, model: Model | None, *, console: str
+) -> tuple[InstructionCounts, CycleCounts | None]:
+    """Read what the plugin left in a folder, by the names of the request.
+
+    Raises:
+        DeviceError: it left nothing, or the entry function was not called, or did not return.
+    """
+    found = read(folder, console=console)
+    if (found.entered, found.finished) != (1, 1):
         raise ranges.incomplete(request, console=console)
-    counts = {int(key): int(value) for key, value in found.items()}
-    return InstructionCounts(sum(counts.values()), ranges.by_symbol(counts, request))
+    instructions = InstructionCounts(
+        sum(found.instructions.values()),
+        ranges.by_symbol(found.instructions, request),
+        ranges.by_phase(found.instructions, request),
+    )
+    if model is None:
+        return instructions, None
+    causes = sorted({cause for stalls in found.stalls.values() for cause in stalls})
+    split = {
+        cause: ranges.by_symbol({key: row[cause] for key, row in found.stalls.items()}, request) for cause in causes
+    }
+    by_symbol = ranges.by_symbol(found.cycles, request)
+    cycles = CycleCounts(
+        sum(found.cycles.values()),
+        by_symbol,
+        "model",
+        model.conditions + found.remarks(),
+        approximate=model.timing.approximate,
+        by_phase=ranges.by_phase(found.cycles, request),
+        stalls={name: {cause: split[cause][name] for cause in causes if split[cause][name]} for name in by_symbol},
+    )
+    return instructions, cycles

@@ -14,7 +14,7 @@ from plinio_deploy.errors import UsageError
 from plinio_deploy.targets import elf as elf_file
 from plinio_deploy.targets import toolchains
 from plinio_deploy.targets.runners import plugin, process, window, wire
-from plinio_deploy.targets.runners.base import InstructionCounts, RunRequest, RunResult
+from plinio_deploy.targets.runners.base import CycleCounts, InstructionCounts, RunRequest, RunResult
 from plinio_deploy.targets.schema import Qemu, Target
 
 
@@ -39,6 +39,7 @@ class QemuRunner:
         self._qemu: Qemu = target.qemu
         self._window = target.memory.window
         self._options = tuple(options)
+        self._model = plugin.model(target)
         self._emulator = toolchains.require(f"qemu-{target.qemu.system}")
 
     def run(self, elf: Path, request: RunRequest) -> RunResult:
@@ -58,17 +59,17 @@ class QemuRunner:
                 raise wire.exit_failure(ended.code, ended.console, elf_file.read(elf))
             response = wire.decode(data, request, console=ended.console)
             counts: InstructionCounts | None = None
+            cycles: CycleCounts | None = None
             if request.count is not None:
-                counts = plugin.read_counts(folder, request.count, console=ended.console)
+                counts, cycles = plugin.read_counts(folder, request.count, self._model, console=ended.console)
         tools = {"qemu": self._emulator.version}
-        return RunResult(
-            response.outputs, response.sample_bytes, response.stack_peak_bytes, counts, tools, ended.console
-        )
+        peak = response.stack_peak_bytes
+        return RunResult(response.outputs, response.sample_bytes, peak, counts, tools, ended.console, cycles)
 
     def _run_once(self, elf: Path, request: RunRequest, folder: Path) -> tuple[process.Ended, bytes]:
         command = [self._emulator.path, *self._machine_options(), *self._options]
         if request.count is not None:
-            command += plugin.options(folder, request.count, self._emulator.version)
+            command += plugin.options(folder, request.count, self._emulator.version, self._model)
         encoded = wire.encode(request)
         if self._window is None:
             (folder / "request").write_bytes(encoded)

@@ -196,6 +196,7 @@ def test_cycles_name_their_source_and_conditions(expected: Reference) -> None:
         "cycles": 2000,
         "cycles_source": "rtl",
         "cycles_conditions": "Ibex; slow memory",
+        "approximate": False,
     }
     assert document["simulation"] == {"cycles": 5000, "cycles_per_second": 10_000}
     assert document["sources"]["cycles"].endswith("; Ibex; slow memory")

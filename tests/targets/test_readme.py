@@ -12,7 +12,7 @@ import pytest
 
 from plinio_deploy.errors import DoesNotFit
 from plinio_deploy.targets import registry
-from plinio_deploy.targets.schema import Rtl, Target
+from plinio_deploy.targets.schema import Qemu, Rtl, Target
 from tests.firmware.benches import counting, made, ran, samples
 from tests.firmware.fake_project import project, reference
 
@@ -58,6 +58,8 @@ def test_with_a_machine_of_qemu_it_is_measured(folder: Path, tmp_path: Path) -> 
     result = ran(built, "stm32f446", inputs, count=counting(project(), built))
     assert result.outputs == b"".join(reference(sample)[-1] for sample in inputs)
     assert result.instructions is not None
+    assert result.cycles is not None
+    assert result.cycles.source == "model"
 
 
 def test_the_rtl_of_the_page_is_that_of_our_own_target() -> None:
@@ -77,6 +79,6 @@ def test_the_table_has_the_keys_of_our_own_targets() -> None:
     for name, sections in (("cortex-m4", ("memory", "qemu")), ("rv32imc", ("memory", "qemu")), ("ibex", ("rtl",))):
         table = tomllib.loads((registry.BOARDS / f"{name}.toml").read_text())
         used |= {f"{section}.{key}" for section in sections for key in table[section]}
-    used |= {f"rtl.{key}" for key in Rtl.model_fields}
+    used |= {f"rtl.{key}" for key in Rtl.model_fields} | {f"qemu.{key}" for key in Qemu.model_fields}
     assert documented == used
     assert {key.split(".")[0] for key in used} <= set(Target.model_fields)

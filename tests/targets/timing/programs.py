@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Snippets of assembly as functions of one program, run on an emulated core and counted one by one."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from plinio_deploy.targets import registry, toolchains
+from plinio_deploy.targets.runners import functions
+
+_HEAD = """
+    .syntax unified
+    .thumb
+    .section .vectors, "a"
+    .word 0x20002000
+    .word reset + 1
+    .text
+    .type reset, %function
+reset:
+"""
+
+_TAIL = """
+    ldr r0, =0x18
+    ldr r1, =0x20026
+    bkpt 0xab
+    .size reset, . - reset
+    .ltorg
+    .bss
+    .balign 16
+buffer: .space 256
+"""
+
+_CALL = """
+    ldr r0, =buffer
+    mov r1, r0
+    mov r2, r0
+    mov r3, r0
+    ldr r4, =buffer + 64
+    movs r5, #7
+    movs r6, #3
+    movs r7, #0
+    ldr r7, =buffer + 128
+    bl {name}
+"""
+
+
+def program(snippets: Mapping[str, str]) -> str:
+    """One function per snippet, called once each; r0 to r3 point to a buffer, r4 and r7 into it, r5 is 7, r6 is 3.
+
+    A function begins at a multiple of 16 and returns by `bx r8`; a snippet that jumps itself says so.
+    """
+    text = _HEAD
+    text += "".join(_CALL.format(name=name) + "    b 1f\n    .ltorg\n1:\n" for name in snippets)
+    text += _TAIL
+    for name, snippet in snippets.items():
+        text += f"    .text\n    .balign 16\n    .type {name}, %function\n{name}:\n{snippet}\n    bx lr\n"
+        text += f"    .size {name}, . - {name}\n    .ltorg\n"
+    return text
+
+
+def counted(snippets: Mapping[str, str], target: str, folder: Path) -> functions.FunctionCounts:
+    """What the snippets take on a target, each with its `bx lr`."""
+    board = registry.load(target)
+    compiler = toolchains.require("gcc-arm")
+    source, output = folder / "snippets.s", folder / "snippets.elf"
+    source.write_text(program(snippets))
+    flags = [flag for flag in board.flags if flag.startswith("-m")]
+    layout = ["-Wl,--section-start=.vectors=0", "-Wl,-Ttext=0x100", "-Wl,-Tbss=0x20000100", "-Wl,-e,reset"]
+    command = [compiler.path, *flags, "-nostdlib", "-static", *layout, str(source), "-o", str(output)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return functions.count(board, output, list(snippets))
