@@ -87,7 +87,7 @@ class RandomModel(nn.Module):
 
     def _conv(self, channels: int, size: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
         out = int(self._rng.integers(1, self.widest + 1))
-        conv = self._make_conv(channels, out, keep=False)
+        conv = self._make_conv(channels, out, keep=min(size) < 3)
         norm = [self._norm(out)] if self._rng.integers(2) else []
         self._append("chain", conv, *norm, self._activation())
         return out, self._after(channels, size)
