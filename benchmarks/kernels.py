@@ -4,8 +4,9 @@
     python benchmarks/kernels.py --target cortex-m4 --json
     python benchmarks/kernels.py --target cortex-m4 --networks resnet8 --widths 8/8 4/8 --layers
 
-Weights and activations are random: counts depend on shapes, bit widths and the ranges that accumulators can reach, not on
-what a network has learnt. Every row is also compared with the interpreter, tensor by tensor; a difference ends with status 1.
+Weights and activations are random: counts depend on shapes, bit widths and the ranges that accumulators can reach, not
+on what a network has learnt. Every row is also compared with the interpreter, tensor by tensor; a difference ends with
+status 1.
 """
 
 from __future__ import annotations
@@ -212,7 +213,8 @@ def show(row: Row, *, layers: bool) -> None:
     print(
         f"{row.network:16} w{row.w_bits}a{row.a_bits}  instr/MAC {number(row.instructions, row.macs)}"
         f"  cycles/MAC {number(row.cycles, row.macs)}  arena {row.arena_bytes} ({row.arena_bound_bytes})"
-        f"  flash {row.flash_bytes}  code {row.code_bytes}  weights {row.weights_bytes}  {'exact' if row.exact else 'WRONG'}"
+        f"  flash {row.flash_bytes}  code {row.code_bytes}  weights {row.weights_bytes}"
+        f"  {'exact' if row.exact else 'WRONG'}"
     )
     for layer in row.layers if layers else ():
         macs = int(layer["macs"] or 0)

@@ -27,9 +27,9 @@ class Options:
 
     Attributes:
         prefix: starts every symbol, macro and file name.
-        isa: features of the target (`plinio_deploy.targets.schema.Feature`) that kernels are chosen and weights laid out
-            for. Whatever they are, any C compiler takes the project: where it does not define the feature, the plain C
-            twins of the assembly are compiled, which compute the same. None means portable C.
+        isa: features of the target (`plinio_deploy.targets.schema.Feature`) that kernels are chosen and weights laid
+            out for. Whatever they are, any C compiler takes the project: where it does not define the feature, the
+            plain C twins of the assembly are compiled, which compute the same. None means portable C.
     """
 
     prefix: str = "net"

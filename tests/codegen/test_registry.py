@@ -64,7 +64,7 @@ class FastConv(ConvPlain):
     name: ClassVar[str] = "conv_fast"
 
     def handles(self, site: Site) -> bool:
-        return super().handles(site) and "dsp" in site.isa and site.inputs[0].bits == 8
+        return super().handles(site) and "toy" in site.isa and site.inputs[0].bits == 8
 
     def cost(self, site: Site) -> float:
         return super().cost(site) / 4
@@ -76,7 +76,7 @@ def test_a_kernel_for_an_instruction_set_is_chosen_where_it_applies(monkeypatch:
     b = Builder(0)
     b.conv(b.conv(b.input((4, 4, 4)), 4, out=(4, False, 0.1, 0)), 4, (1, 1))
     network = b.build()
-    chosen = [registry.choose(site).name for site in sites(network, frozenset({"dsp"}))]
+    chosen = [registry.choose(site).name for site in sites(network, frozenset({"toy"}))]
     assert chosen == ["conv_fast", "conv_plain"]
     assert {registry.choose(site).name for site in sites(network)} == {"conv_plain"}
 

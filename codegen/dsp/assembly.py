@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The micro-kernels as Thumb-2 text, one instruction per line.
+
+Registers of the products of two pixels by four channels::
+
+    r0        next words of the patch: pixel 0, pixel 1
+    r1        next packed weights
+    r2, r3    two halves of pixel 0, of pixel 1
+    r4 - r7   accumulators of pixel 0, channels 0 to 3
+    r8 - r11  accumulators of pixel 1
+    r12, lr   packed weights
+
+That is all there are; what else is needed lies on the stack. Of one pixel by four channels::
+
+    r0, r1    as above; words of the patch are not interleaved
+    r2, r3, r8, r9          four words of the patch
+    r4 - r7   accumulators
+    r10, r11, r12, lr       packed weights
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from plinio_deploy.codegen.dsp.blocks import CHANNELS, DIGIT8, RAW2, RAW4, RAW8, WIDE4, WIDE8, Run, Variant
+from plinio_deploy.codegen.dsp.columns import Columns
+
+Lines = list[str]
+
+PIXELS = (("r4", "r5", "r6", "r7"), ("r8", "r9", "r10", "r11"))
+"""Accumulators of each pixel."""
+
+_CLEAR: dict[str, tuple[str, ...]] = {
+    RAW4.name: ("#0xf000f000", "#0x0f000f00", "#0x00f000f0"),
+    RAW2.name: ("#0x00c000c0", "#0x00300030", "#0x000c000c"),
+}
+"""What removes the uppermost channel of a packed word, from the top down."""
+
+_LOWER = {RAW8.name: "sxtb16", DIGIT8.name: "uxtb16"}
+"""What leaves the lower one of two channels of 8 bits."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where codes go and what they are.
+
+    Attributes:
+        row_bytes: from a pixel to the next one.
+        bits: of a code.
+        signed: whether codes are two's complement.
+        offset: what makes the unsigned code of a product: zero point less the least code.
+        low, high: clamp, counted from the least code.
+        saturate: whether products can leave 16 bits.
+    """
+
+    row_bytes: int
+    bits: int
+    signed: bool
+    offset: int
+    low: int
+    high: int
+    saturate: bool
+
+
+# Stack of the micro-kernels: start of the patch, its end, constants, output, end of the weights of a run; then what the
+# sum of the patch takes from each accumulator, four words per pixel.
+_PATCH, _END, _CONSTANTS, _OUT, _LAST, _SUMS = 0, 4, 8, 12, 16, 20
+
+
+def frame_bytes(runs: Sequence[Run], pixels: int) -> int:
+    """Stack of a micro-kernel besides saved registers."""
+    sums = 16 * pixels if any(run.variant.sums for run in runs) else 0
+    return _SUMS + sums
+
+
+def products(pixels: int, layout: Columns, runs: Sequence[Run], out: Output) -> Lines:
+    """A whole micro-kernel: one or two pixels by all channels.
+
+    Called as ``(patch, out, weights, constants)``; behind the patch lies the sum of each pixel's codes.
+    """
+    frame = frame_bytes(runs, pixels)
+    lines = ["push {r4-r11, lr}", f"sub sp, #{frame}", f"str r0, [sp, #{_PATCH}]", f"str r1, [sp, #{_OUT}]"]
+    lines += [f"str r3, [sp, #{_CONSTANTS}]", "mov r1, r2"]
+    lines += _large("r2", 4 * pixels * layout.words)
+    lines += ["add r2, r0", f"str r2, [sp, #{_END}]"]
+    label = 1
+    for run in runs:
+        if run.variant.sums:
+            lines += _sums_of(run.variant, pixels)
+        if run.whole > 1:
+            nbytes = 2 * layout.words * run.variant.words * run.whole
+            lines += [*_large("r2", nbytes), "add r2, r1", f"str r2, [sp, #{_LAST}]"]
+        if run.whole:
+            lines += [f"{label}:"] if run.whole > 1 else []
+            lines += _block(pixels, layout, run.variant, out, CHANNELS, label + 1)
+            lines += [f"ldr r0, [sp, #{_LAST}]", "cmp r1, r0", f"bne {label}b"] if run.whole > 1 else []
+            label += 2
+        if run.rest:
+            lines += _block(pixels, layout, run.variant, out, run.rest, label + 1)
+            label += 2
+    return [*lines, f"add sp, #{frame}", "pop {r4-r11, pc}"]
+
+
+def _large(register: str, value: int) -> Lines:
+    if value < 1 << 16:
+        return [f"movw {register}, #{value}"]
+    return [f"movw {register}, #{value & 0xFFFF}", f"movt {register}, #{value >> 16}"]
+
+
+def _factors(variant: Variant) -> list[int]:
+    """How often the patch's sum is contained in each accumulator."""
+    found: list[int] = []
+    for offset, scale, below in zip(variant.offsets, variant.scales, variant.below, strict=True):
+        found.append((offset << scale) + (found[below] if below is not None else 0))
+    return found
+
+
+def _sums_of(variant: Variant, pixels: int) -> Lines:
+    """Store what the sums of the patch add to each accumulator."""
+    lines = [f"ldr r0, [sp, #{_END}]"]
+    for pixel in range(pixels):
+        lines += [f"ldr r2, [r0, #{4 * pixel}]"]
+        for lane, factor in enumerate(_factors(variant)):
+            lines += [*_large("r3", factor), "mul r3, r3, r2", f"str r3, [sp, #{_SUMS + 16 * pixel + 4 * lane}]"]
+    return lines
+
+
+def _block(pixels: int, layout: Columns, variant: Variant, out: Output, channels: int, label: int) -> Lines:
+    """One block: accumulators start, products, requantization, stores."""
+    lines = [f"ldr r0, [sp, #{_PATCH}]", f"ldr r2, [sp, #{_CONSTANTS}]", "ldm r2!, {r4-r7}"]
+    lines += [f"str r2, [sp, #{_CONSTANTS}]"]
+    lines += _start(pixels, variant)
+    lines += [f"{label}:"] if layout.turns > 1 else []
+    turn = _turn_of_two if pixels == 2 else _turn_of_one
+    words = 2 if pixels == 2 else 4
+    lines += [f".rept {layout.unroll // words}", *turn(variant), ".endr"]
+    if layout.turns > 1:
+        lines += [f"ldr r2, [sp, #{_END}]", "cmp r0, r2", f"bne {label}b"]
+    multipliers = ("r0", "r3", "r12", "lr")
+    lines += [f"ldr r2, [sp, #{_CONSTANTS}]", f"ldm r2!, {{{', '.join(multipliers)}}}", f"str r2, [sp, #{_CONSTANTS}]"]
+    for acc in PIXELS[:pixels]:
+        lines += _codes(acc, multipliers, variant, out)
+    return lines + _store(pixels, out, channels)
+
+
+def _start(pixels: int, variant: Variant) -> Lines:
+    first, second = PIXELS
+    if not variant.sums:
+        return [f"mov {b}, {a}" for a, b in zip(first, second, strict=True)] if pixels == 2 else []
+    lines: Lines = []
+    for pixel in reversed(range(pixels)):
+        lines += [f"add lr, sp, #{_SUMS + 16 * pixel}", "ldm lr, {r2, r3, r12, lr}"]
+        taken = zip(PIXELS[pixel], first, ("r2", "r3", "r12", "lr"), strict=True)
+        lines += [f"sub {to}, {start}, {part}" for to, start, part in taken]
+    return lines
+
+
+def _both(lane: int, weights: str) -> Lines:
+    """Products of a channel for both pixels."""
+    return [f"smlad {acc[lane]}, {weights}, {x}, {acc[lane]}" for acc, x in zip(PIXELS, ("r2", "r3"), strict=True)]
+
+
+def _turn_of_two(variant: Variant) -> Lines:
+    """Two words of the patch of two pixels."""
+    load = "ldrd r2, r3, [r0], #8"
+    if variant in (RAW8, DIGIT8):
+        word = [load, "ldrd r12, lr, [r1], #8", *_both(1, "r12"), *_both(3, "lr")]
+        word += [f"{_LOWER[variant.name]} {weights}, {weights}" for weights in ("r12", "lr")]
+        word += [*_both(0, "r12"), *_both(2, "lr")]
+        return word * 2
+    if variant is WIDE8:
+        lines = [load]
+        for lane in (0, 2):
+            lines += ["ldr r12, [r1], #4", "sxtb16 lr, r12", "sxtb16 r12, r12, ror #8"]
+            lines += [*_both(lane, "lr"), *_both(lane + 1, "r12")]
+        return lines * 2
+    if variant is RAW4:
+        lines = ["ldrd r12, lr, [r1], #8"]
+        for weights in ("r12", "lr"):
+            lines += [load, *_peeled(variant, weights, weights, _both)]
+        return lines
+    if variant is WIDE4:
+        return (["ldr r12, [r1], #4", load, *_masked(_both)]) * 2
+    lines = ["ldr r12, [r1], #4", load, "uxtb16 lr, r12", *_peeled(variant, "lr", "lr", _both)]
+    return [*lines, load, "uxtb16 r12, r12, ror #8", *_peeled(variant, "r12", "r12", _both)]
+
+
+def _peeled(variant: Variant, weights: str, rest: str, products_of: object) -> Lines:
+    """Products of channel 3 with the word as it is, then of each channel below after the one above is cleared."""
+    assert callable(products_of)
+    lines: Lines = list(products_of(3, weights))
+    for lane, bits in zip((2, 1, 0), _CLEAR[variant.name], strict=True):
+        lines += [f"bic {rest}, {weights}, {bits}", *products_of(lane, rest)]
+    return lines
+
+
+def _masked(products_of: object) -> Lines:
+    """Products of each channel of r12 on its own, by way of lr."""
+    assert callable(products_of)
+    lines: Lines = []
+    for lane, mask in enumerate(("#0x000f000f", "#0x00f000f0", "#0x0f000f00")):
+        lines += [f"and lr, r12, {mask}", *products_of(lane, "lr")]
+    return [*lines, "lsr r12, r12, #12", "and r12, r12, #0x000f000f", *products_of(3, "r12")]
+
+
+def _turn_of_one(variant: Variant) -> Lines:
+    """Four words of the patch of one pixel."""
+    acc, xs, ws = PIXELS[0], ("r2", "r3", "r8", "r9"), ("r10", "r11", "r12", "lr")
+    lines = [f"ldm r0!, {{{', '.join(xs)}}}"]
+
+    def one(x: str) -> object:
+        return lambda lane, weights: [f"smlad {acc[lane]}, {weights}, {x}, {acc[lane]}"]
+
+    if variant in (RAW8, DIGIT8):
+        for pair in (xs[:2], xs[2:]):
+            lines += [f"ldm r1!, {{{', '.join(ws)}}}"]
+            for x, word in zip(pair, (ws[:2], ws[2:]), strict=True):
+                lines += _bytes_of_one(variant, x, word)
+    elif variant is WIDE8:
+        for x in xs:
+            lines += _separate_bytes_of_one(x)
+    elif variant is RAW4:
+        lines += [f"ldm r1!, {{{', '.join(ws)}}}"]
+        for x, weights in zip(xs, ws, strict=True):
+            lines += _peeled(variant, weights, weights, one(x))
+    elif variant is WIDE4:
+        for x in xs:
+            lines += ["ldr r12, [r1], #4", *_masked(one(x))]
+    else:
+        lines += ["ldrd r10, r11, [r1], #8"]
+        for first, second, weights in ((xs[0], xs[1], "r10"), (xs[2], xs[3], "r11")):
+            lines += [f"uxtb16 r12, {weights}", *_peeled(variant, "r12", "r12", one(first))]
+            lines += [f"uxtb16 r12, {weights}, ror #8", *_peeled(variant, "r12", "r12", one(second))]
+    return lines
+
+
+def _bytes_of_one(variant: Variant, x: str, word: Sequence[str]) -> Lines:
+    """Products of one word of the patch with 8-bit weights, packed as they are."""
+    acc = PIXELS[0]
+    lines: Lines = []
+    for lane, weights in zip((0, 2), word, strict=True):
+        lines += [f"smlad {acc[lane + 1]}, {weights}, {x}, {acc[lane + 1]}"]
+        lines += [f"{_LOWER[variant.name]} {weights}, {weights}", f"smlad {acc[lane]}, {weights}, {x}, {acc[lane]}"]
+    return lines
+
+
+def _separate_bytes_of_one(x: str) -> Lines:
+    """The same with each channel on its own."""
+    acc = PIXELS[0]
+    lines = ["ldrd r10, r11, [r1], #8"]
+    for lane, weights in ((0, "r10"), (2, "r11")):
+        lines += [f"sxtb16 r12, {weights}", f"smlad {acc[lane]}, r12, {x}, {acc[lane]}"]
+        lines += [f"sxtb16 r12, {weights}, ror #8", f"smlad {acc[lane + 1]}, r12, {x}, {acc[lane + 1]}"]
+    return lines
+
+
+def _codes(acc: Sequence[str], multipliers: Sequence[str], variant: Variant, out: Output) -> Lines:
+    """From accumulators to four codes in the first register; the second, third and r2 are free afterwards."""
+    lines = [
+        f"sub {acc[lane]}, {acc[lane]}, {acc[below]}"
+        for lane, below in reversed(list(enumerate(variant.below)))
+        if below is not None
+    ]
+    lines += [f"smmul {a}, {a}, {m}" for a, m in zip(acc, multipliers, strict=True)]
+    if out.saturate:
+        lines += [f"ssat {a}, #{16 + scale}, {a}" for a, scale in zip(acc, variant.scales, strict=True)]
+    even, odd, third, fourth = acc
+    scales = variant.scales
+    lines += [f"pkhbt {even}, {even}, {third}, lsl #{16 - scales[2]}"]
+    if scales[1]:
+        lines += [f"lsl {fourth}, {fourth}, #{16 - scales[3]}", f"pkhtb {odd}, {fourth}, {odd}, asr #{scales[1]}"]
+    else:
+        lines += [f"pkhbt {odd}, {odd}, {fourth}, lsl #{16 - scales[3]}"]
+    pairs = (even, odd)
+    if out.offset:
+        lines += [f"mov r2, #{_pair(out.offset)}", *(f"qadd16 {r}, {r}, r2" for r in pairs)]
+    lines += [f"usat16 {r}, #{out.bits}, {r}" for r in pairs]
+    if out.bits == 8:
+        lines += [f"orr {even}, {even}, {odd}, lsl #8", *_clamp((even,), out, 0x01010101)]
+        return [*lines, f"eor {even}, {even}, #0x80808080"] if out.signed else lines
+    lines += [*_clamp(pairs, out, 0x00010001), f"orr {even}, {even}, {odd}, lsl #{out.bits}"]
+    if out.signed:
+        top = 1 << (out.bits - 1)
+        lines += [f"eor {even}, {even}, #{_pair(top | top << out.bits)}"]
+    return [*lines, f"orr {even}, {even}, {even}, lsr #{16 - 2 * out.bits}"]
+
+
+def _pair(value: int) -> str:
+    return f"0x{value | value << 16:08x}"
+
+
+def _clamp(registers: Sequence[str], out: Output, ones: int) -> Lines:
+    """Bounds other than those of the bit width, on unsigned bytes."""
+    lines: Lines = []
+    if out.low > 0:
+        lines += [f"mov r2, #0x{out.low * ones:08x}"]
+        lines += [f"{op} {r}, {r}, r2" for r in registers for op in ("uqsub8", "uadd8")]
+    if out.high < (1 << out.bits) - 1:
+        lines += [f"mov r2, #0x{(255 - out.high) * ones:08x}"]
+        lines += [f"{op} {r}, {r}, r2" for r in registers for op in ("uqadd8", "usub8")]
+    return lines
+
+
+def _store(pixels: int, out: Output, channels: int) -> Lines:
+    """The codes of a block, of pixel 1 before pixel 0, whose place moves on."""
+    lines = [f"ldr r2, [sp, #{_OUT}]"]
+    nbytes = channels * out.bits // 8 if out.bits == 8 else (channels * out.bits + 7) // 8
+    if channels * out.bits % 8:
+        lines += [f"and {acc[0]}, {acc[0]}, #{(1 << channels * out.bits) - 1}" for acc in PIXELS[:pixels]]
+    for pixel in reversed(range(pixels)):
+        lines += _bytes(PIXELS[pixel][0], nbytes, pixel * out.row_bytes)
+    return [*lines, f"adds r2, #{nbytes}", f"str r2, [sp, #{_OUT}]"]
+
+
+def _bytes(register: str, nbytes: int, offset: int) -> Lines:
+    match nbytes:
+        case 4:
+            return [f"str {register}, [r2, #{offset}]"]
+        case 3:
+            halves = [f"strh {register}, [r2, #{offset}]", f"lsr {register}, {register}, #16"]
+            return [*halves, f"strb {register}, [r2, #{offset + 2}]"]
+        case 2:
+            return [f"strh {register}, [r2, #{offset}]"]
+        case _:
+            return [f"strb {register}, [r2, #{offset}]"]

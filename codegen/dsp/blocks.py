@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Four output channels at a time: how their weights are packed, where their accumulators start, what scales them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from plinio_deploy.codegen.dsp.columns import Columns
+from plinio_deploy.codegen.pack import Array
+from plinio_deploy.network import Conv, Hi32, Linear, Tensor
+
+CHANNELS = 4
+"""Output channels of a block."""
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to pack the weights of four channels and to undo it.
+
+    Attributes:
+        name: in comments.
+        bits: of a weight.
+        scales: bits by which each channel's accumulator is scaled up.
+        nested: whether each accumulator holds the one before it as well, so that it is subtracted at the end: for 8-bit
+            weights within the pairs (0, 1) and (2, 3), else throughout.
+        offsets: what is added to each channel's weights to make unsigned digits of them; 0: packed as they are.
+        words: of packed weights per two words of a patch.
+    """
+
+    name: str
+    bits: int
+    scales: tuple[int, int, int, int]
+    nested: bool
+    offsets: tuple[int, int, int, int]
+    words: int
+
+    @property
+    def sums(self) -> bool:
+        """Whether the sum of the patch is needed."""
+        return any(self.offsets)
+
+    @property
+    def below(self) -> tuple[int | None, ...]:
+        """Per channel, the one whose accumulator is subtracted."""
+        if not self.nested:
+            return (None, None, None, None)
+        return (None, 0, None, 2) if self.bits == 8 else (None, 0, 1, 2)
+
+
+RAW8 = Variant("raw8", 8, (0, 8, 0, 8), nested=True, offsets=(0, 0, 0, 0), words=4)
+DIGIT8 = Variant("digit8", 8, (0, 8, 0, 8), nested=True, offsets=(128, 0, 128, 0), words=4)
+WIDE8 = Variant("wide8", 8, (0, 0, 0, 0), nested=False, offsets=(0, 0, 0, 0), words=4)
+RAW4 = Variant("raw4", 4, (0, 4, 8, 12), nested=True, offsets=(8, 8, 8, 0), words=2)
+WIDE4 = Variant("wide4", 4, (0, 4, 8, 0), nested=False, offsets=(8, 8, 8, 8), words=2)
+RAW2 = Variant("raw2", 2, (0, 2, 4, 6), nested=True, offsets=(2, 2, 2, 2), words=1)
+VARIANTS: Mapping[int, tuple[Variant, ...]] = {8: (RAW8, DIGIT8, WIDE8), 4: (RAW4, WIDE4), 2: (RAW2,)}
+"""By bit width, the fastest first; each channel's sums have to fit what its scale leaves of 32 bits.
+
+``raw8`` cannot pack -128 above a negative weight, ``digit8`` can. ``wide8`` and ``wide4`` are for greater sums."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring blocks of one width.
+
+    Attributes:
+        variant: how they are packed.
+        first: channel of the first block.
+        channels: in all; the last block may have fewer than four.
+    """
+
+    variant: Variant
+    first: int
+    channels: int
+
+    @property
+    def blocks(self) -> int:
+        """Blocks, the last one included."""
+        return -(-self.channels // CHANNELS)
+
+    @property
+    def whole(self) -> int:
+        """Blocks of four channels."""
+        return self.channels // CHANNELS
+
+    @property
+    def rest(self) -> int:
+        """Channels of the last block if they are fewer than four, else 0."""
+        return self.channels % CHANNELS
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What the accumulators of a layer hold, for codes of activations counted from the least one.
+
+    Attributes:
+        bias: where they start, ``(C_out,)``.
+        low, high: what they can reach at the end.
+        multiplier: per channel.
+    """
+
+    bias: IntArray
+    low: IntArray
+    high: IntArray
+    multiplier: IntArray
+
+    @property
+    def codes(self) -> tuple[int, int]:
+        """Least and greatest code before zero point and clamp."""
+        return int(((self.low * self.multiplier) >> 32).min()), int(((self.high * self.multiplier) >> 32).max())
+
+
+def sums(op: Conv | Linear, source: Tensor) -> Sums:
+    """The accumulators of a layer of flavour `Hi32` without a shift."""
+    requant = op.requant
+    assert isinstance(requant, Hi32)
+    flat = op.weights.codes.reshape(op.weights.out_channels, -1).astype(np.int64)
+    bias = op.bias.astype(np.int64) + source.qmin * flat.sum(axis=1)
+    span = source.qmax - source.qmin
+    low = bias + np.minimum(flat, 0).sum(axis=1) * span
+    high = bias + np.maximum(flat, 0).sum(axis=1) * span
+    multiplier = np.broadcast_to(requant.multiplier.astype(np.int64), bias.shape)
+    return Sums(bias, low, high, multiplier)
+
+
+def runs(op: Conv | Linear, found: Sums) -> tuple[Run, ...] | None:
+    """The runs of a layer with the fastest variant for each; ``None`` if some run fits none."""
+    result = []
+    for bits, first, count in op.weights.runs():
+        variant = next((v for v in VARIANTS[bits] if _fits(v, op, found, range(first, first + count))), None)
+        if variant is None:
+            return None
+        result.append(Run(variant, first, count))
+    return tuple(result)
+
+
+def _fits(variant: Variant, op: Conv | Linear, found: Sums, channels: range) -> bool:
+    """Whether every channel's sum, scaled, is an int32, and packed weights fit their halves."""
+    scale = 1 << np.array([variant.scales[(c - channels.start) % CHANNELS] for c in channels], dtype=np.int64)
+    if (found.low[channels] * scale).min() < -(1 << 31) or (found.high[channels] * scale).max() >= 1 << 31:
+        return False
+    if variant is not RAW8:
+        return True
+    flat = op.weights.codes.reshape(op.weights.out_channels, -1)[channels.start : channels.stop].astype(np.int64)
+    lower, upper = (flat[start::2] for start in (0, 1))
+    pairs = lower[: len(upper)] + 256 * upper
+    return pairs.size == 0 or int(pairs.min()) >= -(1 << 15)
+
+
+def _wrap(value: int) -> int:
+    return (value + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
+def _half(variant: Variant, weights: tuple[int, int, int, int]) -> int:
+    """One code's weights for four channels as packed bits: 32 for 8-bit weights, else 16 or 8."""
+    if variant is RAW8:
+        pairs = [(weights[i] + 256 * weights[i + 1]) & 0xFFFF for i in (0, 2)]
+        return pairs[0] | pairs[1] << 16
+    mask = (1 << variant.bits) - 1
+    # As unsigned digits, or in two's complement where nothing above would borrow.
+    return sum(
+        ((weight + offset) & mask) << (variant.bits * i)
+        for i, (weight, offset) in enumerate(zip(weights, variant.offsets, strict=True))
+    )
+
+
+def _words(variant: Variant, low: int, high: int, following: tuple[int, int]) -> list[int]:
+    """Packed weights of two words of a patch; ``low`` and ``high`` are the halves of the first."""
+    if variant.bits == 8:
+        halves = ((low, high), following)
+        return [(a >> s & 0xFFFF) | (b >> s & 0xFFFF) << 16 for a, b in halves for s in (0, 16)]
+    if variant.bits == 4:
+        return [low | high << 16, following[0] | following[1] << 16]
+    return [(low | following[0] << 8) | (high | following[1] << 8) << 16]
+
+
+def arrays(op: Conv | Linear, layout: Columns, found: Sums, parts: tuple[Run, ...]) -> tuple[Array, ...]:
+    """Weights as words, and per block four starts and four multipliers."""
+    weights = op.weights
+    flat = weights.codes.reshape(weights.out_channels, -1).astype(int)
+    places = layout.order(weights.codes.shape[-1])
+    words: list[int] = []
+    constants: list[int] = []
+    for run in parts:
+        for first in range(run.first, run.first + run.channels, CHANNELS):
+            channels = list(range(first, min(first + CHANNELS, run.first + run.channels)))
+            rows = [flat[c].tolist() for c in channels]
+            words += _block(run.variant, rows, places)
+            constants += _constants(run.variant, found, channels)
+    widths = "/".join(str(run.variant.bits) for run in parts)
+    comment = f"{weights.out_channels} channels in blocks of four, {widths} bits, packed for the micro-kernel"
+    return (
+        Array("_w", "uint32_t", tuple(words), comment),
+        Array("_q", "int32_t", tuple(constants), "per block of four channels: first accumulators, multipliers"),
+    )
+
+
+def _block(variant: Variant, rows: list[list[int]], places: list[tuple[int, int]]) -> list[int]:
+    def half(place: int) -> int:
+        found = [row[place] if place >= 0 else 0 for row in rows]
+        found += [0] * (CHANNELS - len(found))
+        return _half(variant, (found[0], found[1], found[2], found[3]))
+
+    words: list[int] = []
+    for (low, high), (next_low, next_high) in zip(places[::2], places[1::2], strict=True):
+        words += _words(variant, half(low), half(high), (half(next_low), half(next_high)))
+    return words
+
+
+def _constants(variant: Variant, found: Sums, channels: list[int]) -> list[int]:
+    starts: list[int] = []
+    for lane in range(CHANNELS):
+        bias = int(found.bias[channels[lane]]) if lane < len(channels) else 0
+        below = variant.below[lane]
+        starts.append(_wrap((bias << variant.scales[lane]) + (starts[below] if below is not None else 0)))
+    multipliers = [int(found.multiplier[c]) for c in channels] + [1] * (CHANNELS - len(channels))
+    return starts + multipliers

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What convolutions and matrix products have in common: which can be packed, what they cost, what templates need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from plinio_deploy.codegen.dsp import assembly, blocks
+from plinio_deploy.codegen.dsp.assembly import Output
+from plinio_deploy.codegen.dsp.blocks import CHANNELS, Run, Sums
+from plinio_deploy.codegen.dsp.columns import Columns
+from plinio_deploy.codegen.dsp.widening import widen
+from plinio_deploy.codegen.emit import Emitter
+from plinio_deploy.codegen.kernel import Site
+from plinio_deploy.codegen.pack import Array
+from plinio_deploy.network import Conv, Hi32, Linear
+
+MAX_RUNS = 6
+"""Most runs of one width: each has its own inner loop."""
+
+MAX_ROW = 4000
+"""Most bytes of an output pixel: the next one is reached by the offset of a store."""
+
+WORD = {"raw8": 12.0, "digit8": 12.0, "wide8": 15.0, "raw4": 12.5, "wide4": 15.0, "raw2": 13.5}
+"""Instructions per word of a patch of two pixels by four channels."""
+
+BLOCK = 42.0
+"""Instructions per block besides its products, of two pixels."""
+
+
+def weighted(site: Site) -> Conv | Linear:
+    """The op, which has weights."""
+    assert isinstance(site.op, Conv | Linear)
+    return site.op
+
+
+def fits(site: Site) -> bool:
+    """Whether the target has the instructions, and the layer's accumulators can be packed."""
+    op = site.op
+    if "dsp" not in site.isa or not isinstance(op, Conv | Linear):
+        return False
+    if not isinstance(op.requant, Hi32) or op.requant.shift or site.output.row_bytes > MAX_ROW:
+        return False
+    found = op.weights.runs()
+    per_byte = 8 // site.output.bits
+    if len(found) > MAX_RUNS or any(first % per_byte for _, first, _ in found):
+        return False
+    return blocks.runs(op, blocks.sums(op, site.inputs[0])) is not None
+
+
+def plan(site: Site) -> tuple[Sums, tuple[Run, ...]]:
+    """The accumulators and the runs of a layer that `fits`."""
+    op = weighted(site)
+    found = blocks.sums(op, site.inputs[0])
+    parts = blocks.runs(op, found)
+    assert parts is not None
+    return found, parts
+
+
+def products_cost(site: Site, layout: Columns, pixels: int) -> float:
+    """Estimated instructions of one call of ``products``."""
+    _, parts = plan(site)
+    per_pixel = 0.5 * pixels
+    total = 20.0
+    for run in parts:
+        total += run.blocks * (BLOCK * (0.4 + per_pixel * 0.6) + 3.0 * layout.turns)
+        total += run.blocks * layout.words * WORD[run.variant.name] * (0.13 + 0.87 * per_pixel)
+    return total
+
+
+def arrays(site: Site, layout: Columns) -> tuple[Array, ...]:
+    """Packed weights and constants."""
+    found, parts = plan(site)
+    return blocks.arrays(weighted(site), layout, found, parts)
+
+
+def output(site: Site, found: Sums) -> Output:
+    """Where codes go."""
+    tensor, requant = site.output, weighted(site).requant
+    assert isinstance(requant, Hi32)
+    low, high = found.codes
+    return Output(
+        row_bytes=tensor.row_bytes,
+        bits=tensor.bits,
+        signed=tensor.signed,
+        offset=tensor.zero_point - tensor.qmin,
+        low=requant.clamp[0] - tensor.qmin,
+        high=requant.clamp[1] - tensor.qmin,
+        saturate=low < -(1 << 15) or high >= 1 << 15,
+    )
+
+
+def variables(site: Site, layout: Columns, pixels: int, emitter: Emitter) -> Mapping[str, object]:
+    """What ``parts/dsp_products.c.j2`` needs."""
+    found, parts = plan(site)
+    source, requant = site.inputs[0], weighted(site).requant
+    sums = any(run.variant.sums for run in parts)
+    lanes = range(8 // source.bits)
+    return {
+        "layout": layout,
+        "runs": parts,
+        "pixels": pixels,
+        "sums": sums,
+        "asm_widen": widen(layout, pixels, signed=source.signed, sums=sums),
+        "asm_products": assembly.products(pixels, layout, parts, output(site, found)),
+        "flip": sum(1 << (source.bits * (i + 1) - 1) for i in lanes) if source.signed else 0,
+        "clamp": requant.clamp,
+        "weights": emitter.array("_w"),
+        "constants": emitter.array("_q"),
+        "window": None,
+        "channels_per_block": CHANNELS,
+    }
