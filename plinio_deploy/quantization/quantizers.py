@@ -17,6 +17,8 @@ from plinio_deploy.errors import UsageError
 from plinio_deploy.quantization.fused import mix_channels, quantize_tensor
 
 BIT_WIDTHS = (2, 4, 8)
+AT_ONCE = 1 << 18
+"""Elements that the search for a step handles at once."""
 
 
 def check_bits(bits: int, where: str) -> None:
@@ -89,18 +91,17 @@ def choose_weight_step(weight: Tensor, low: Tensor, high: Tensor, candidates: in
     peak = torch.where(low < 0, flat.abs().amax(dim=1), 0.0)
     low, high = torch.where(low < 0, low, -1.0), torch.where(low < 0, high, 1.0)
     unit = peak / -low.double()
-    factors = torch.logspace(math.log10(0.2), math.log10(2.0), candidates, dtype=torch.float64)
-    best = torch.full_like(peak, math.inf)
-    step = torch.ones_like(peak)
-    low2, high2 = low.double().unsqueeze(1), high.double().unsqueeze(1)
     exact = -low.double() / high.double()  # the positive end reaches the largest weight
-    for factor in (exact, *factors):
-        trial = unit * factor
-        safe = torch.where(trial > 0, trial, 1.0).unsqueeze(1)
-        error = (torch.clamp(torch.round(flat / safe), low2, high2) * safe - flat).square().sum(dim=1)
-        better = (error < best) & (peak > 0)
-        best = torch.where(better, error, best)
-        step = torch.where(better, trial, step)
+    factors = torch.logspace(math.log10(0.2), math.log10(2.0), candidates, dtype=torch.float64, device=flat.device)
+    trials = unit * torch.cat([exact.unsqueeze(0), factors.unsqueeze(1).expand(-1, len(unit))])
+    trials = torch.where(trials > 0, trials, 1.0)
+    low2, high2 = low.double().unsqueeze(1), high.double().unsqueeze(1)
+    errors = []
+    for several in trials.split(max(1, AT_ONCE // max(1, flat.numel()))):
+        steps = several.unsqueeze(2)
+        codes = (flat / steps).round_().clamp_(low2, high2)
+        errors.append(codes.mul_(steps).sub_(flat).square_().sum(dim=2))
+    step = trials.gather(0, torch.cat(errors).argmin(0, keepdim=True))[0]
     used = step[peak > 0]
     fallback = used.median() if used.numel() else torch.tensor(1.0, dtype=torch.float64)
     return torch.where(peak > 0, step, fallback).float()

@@ -125,9 +125,10 @@ class DNAS(nn.Module):
         plan = self._program()
         thetas: dict[int, Tensor] = {}
         layers = [
-            self._layer_use(call, thetas)
+            use
             for call in plan.calls
             if call.kind is not None and (kinds is None or call.kind in kinds) and self._counts(call)
+            for use in self._layer_uses(call, thetas)
         ]
         if not steps:
             return NetworkUse(tuple(layers))
@@ -137,8 +138,12 @@ class DNAS(nn.Module):
             path = tuple(
                 Choice(item.path, item.branch, _theta(item.choice, thetas)[item.branch]) for item in call.segments
             )
-            ops.append(GraphOp(call.name, call.reads, TensorUse(call.writes, self._elements(call)), call.form, path))
+            ops.append(GraphOp(call.name, call.reads, self._tensor_use(call), call.form, path))
         return NetworkUse(tuple(layers), live_steps(inputs, ops, plan.outputs))
+
+    def _layer_uses(self, call: Call, thetas: dict[int, Tensor]) -> list[LayerUse]:
+        """The uses that a call stands for: one, or one per part where its channels differ in precision."""
+        return [self._layer_use(call, thetas)]
 
     def _layer_use(self, call: Call, thetas: dict[int, Tensor]) -> LayerUse:
         weight: Number = 1.0
@@ -184,6 +189,10 @@ class DNAS(nn.Module):
     def _elements(self, call: Call) -> Number:
         """Elements of a call's output for one sample, differentiable where channels are searched."""
         return call.elements
+
+    def _tensor_use(self, call: Call) -> TensorUse:
+        """What a call writes."""
+        return TensorUse(call.writes, self._elements(call))
 
     def export(self) -> nn.Module:
         """The network that the search has found, as a plain module of its own."""
