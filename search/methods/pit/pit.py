@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from plinio_deploy.errors import CheckFailed
 from plinio_deploy.search.cost.evaluate import NetworkUse, Number
 from plinio_deploy.search.cost.params import params
+from plinio_deploy.search.feasibility import read_cost
 from plinio_deploy.search.graph.bn import FoldedNorm, fold_batch_norms
 from plinio_deploy.search.graph.channels import Channels, OnUnsupported, Rules
 from plinio_deploy.search.graph.layers import LAYERS
@@ -22,6 +23,8 @@ from plinio_deploy.search.methods.pit.convert import MaskBook, Options, convert
 from plinio_deploy.search.methods.pit.export import Export, steps
 from plinio_deploy.search.methods.pit.layers import PITLayer, base_kind
 from plinio_deploy.search.methods.pit.masks import ChannelView, FeatureMask, TapMask
+from plinio_deploy.search.methods.pit.settle import settle
+from plinio_deploy.search.units import parse, unit_of
 
 TOLERANCE = 1e-4
 """Largest difference between searched and exported outputs that rounding explains, relative to the largest output."""
@@ -217,6 +220,32 @@ class PIT(DNAS):
         if check:
             self._compare(exported)
         return exported
+
+    def settle(self, limit: float | str, name: str | None = None) -> float:
+        """Meet a limit exactly after the search: keep the channels it ranks highest, as many as the limit allows.
+
+        Args:
+            limit: in the cost's own unit; ``"24 kB"`` and the like; or ``"30 %"`` of the present cost.
+            name: which of several costs.
+
+        Returns:
+            The cost of the network that `export` gives now, at most the limit.
+
+        Raises:
+            UsageError: no choice of channels meets the limit, or there is no cost of that name.
+        """
+
+        def discrete() -> float:
+            return float(read_cost(self, name).detach())
+
+        continuous, self.discrete_cost = self.discrete_cost, True
+        try:
+            initial = discrete()
+            spec = self._cost[name or ""] if isinstance(self._cost, Mapping) else self._cost
+            most = parse(limit, initial, unit_of(spec))
+            return settle([module for module in self.modules() if isinstance(module, FeatureMask)], discrete, most)
+        finally:
+            self.discrete_cost = continuous
 
     def _compare(self, exported: nn.Module) -> None:
         inputs = [_to(item, self._device()) for item in self._inputs]
