@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dot products for cores with the vector extension (MVE, Helium: Cortex-M55, M85): sixteen 8-bit products at a time.
+
+``VMLADAVA`` multiplies sixteen signed bytes by sixteen others and adds the sum of the products to a general register.
+
+Activations are signed bytes: unsigned codes have their top bit flipped on the way into scratch, which takes 128 from
+them, and the biases make up for it. Weights of 4 and 2 bits lie in the upper bits of the bytes they are multiplied as,
+so one shift or one mask unpacks sixteen of them; their accumulators are 16 or 64 times as large, and one shift takes
+that back before the requantization.
+
+Weights lie in the order in which they are read: groups of four output channels; steps along K; a vector of 16 bytes per
+channel and step. A step is 16, 32 or 64 long: byte ``i`` of a 4-bit vector holds ``w[i] | w[16 + i] << 4``, of a 2-bit
+vector ``w[i] | w[16 + i] << 2 | w[32 + i] << 4 | w[48 + i] << 6``. What is missing at the end is zero.
+
+Registers of the products of two pixels by four channels (even ones, as the instruction demands)::
+
+    r0, r2, r4, r6        accumulators of pixel 0, channels 0 to 3
+    r8, r10, r12, lr      accumulators of pixel 1
+    r1, r3, r5            next weights, next vector of pixel 0, of pixel 1
+    r7, r9, r11           out, constants, counter
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from plinio_deploy.codegen.emit import Emitter
+from plinio_deploy.codegen.pack import Array, int32_array
+from plinio_deploy.fixedpoint import accumulator_range
+from plinio_deploy.network import Conv, Hi32, Linear, Tensor
+
+LANES = 16
+CHANNELS = 4
+MAX_RUNS = 16
+"""With more runs of equal width than this, calls would outgrow what they save."""
+
+_ACC = (("r0", "r2", "r4", "r6"), ("r8", "r10", "r12", "lr"))
+_UNROLLED = {8: 12, 4: 6, 2: 3}
+"""Steps that are written one after another instead of in a loop."""
+
+Lines = list[str]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring output channels of one width.
+
+    Attributes:
+        bits: of a weight.
+        first, channels: which output channels.
+        weights, constants: bytes before its weights, words before its constants.
+    """
+
+    bits: int
+    first: int
+    channels: int
+    weights: int
+    constants: int
+
+
+@dataclass(frozen=True)
+class Products:
+    """Dot products of a layer: geometry and what becomes of the accumulators.
+
+    Attributes:
+        depth: length of a dot product.
+        row_bytes: output bytes from a pixel to the next one.
+        signed: whether output codes are two's complement.
+        zero_point, low, high: of the output.
+    """
+
+    depth: int
+    row_bytes: int
+    signed: bool
+    zero_point: int
+    low: int
+    high: int
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of activations per pixel."""
+        return -(-self.depth // LANES)
+
+    @property
+    def padded(self) -> int:
+        """Bytes of a pixel's activations in scratch."""
+        return self.vectors * LANES
+
+    def steps(self, bits: int) -> int:
+        """Steps along K, the last one perhaps incomplete."""
+        return -(-self.vectors * bits // 8)
+
+
+def products_of(op: Conv | Linear, output: Tensor) -> Products:
+    """The dot products of a layer that `can_multiply` accepts."""
+    low, high = op.requant.clamp
+    depth = op.weights.codes.size // op.weights.out_channels
+    return Products(depth, output.row_bytes, output.signed, output.zero_point, low, high)
+
+
+def can_multiply(op: Conv | Linear, source: Tensor, output: Tensor) -> bool:
+    """Whether the kernels here compute a layer exactly: 8-bit codes, one high-word product, accumulators that fit."""
+    if not isinstance(op.requant, Hi32) or op.requant.shift or (source.bits, output.bits) != (8, 8):
+        return False
+    if len(op.weights.runs()) > MAX_RUNS:
+        return False
+    flat = op.weights.codes.reshape(op.weights.out_channels, -1)
+    low, high = accumulator_range(flat, op.bias.astype(np.int64), (source.qmin, source.qmax))
+    peak = np.maximum(np.abs(low), np.abs(high)) + 256 * np.abs(flat.astype(np.int64)).sum(axis=1)
+    return bool((peak << np.array([_SCALES[bits] for bits in op.weights.bits])).max() < 1 << 31)
+
+
+_SCALES = {8: 0, 4: 4, 2: 6}
+"""Bits by which an accumulator is scaled up, by the width of its weights."""
+
+
+def runs_of(op: Conv | Linear) -> tuple[Run, ...]:
+    """The runs of a layer, in order."""
+    vectors = -(-op.weights.codes.size // op.weights.out_channels // LANES)
+    runs: list[Run] = []
+    weights = constants = 0
+    for bits, first, count in op.weights.runs():
+        runs.append(Run(bits, first, count, weights, constants))
+        groups = -(-count // CHANNELS)
+        weights += groups * CHANNELS * LANES * -(-vectors * bits // 8)
+        constants += groups * 2 * CHANNELS
+    return tuple(runs)
+
+
+def arrays(op: Conv | Linear, source: Tensor) -> tuple[Array, ...]:
+    """Weights in reading order as words, so that they are aligned; per group four biases and four multipliers."""
+    flat = op.weights.codes.reshape(op.weights.out_channels, -1).astype(np.int64)
+    bias = op.bias.astype(np.int64) + (0 if source.signed else 128) * flat.sum(axis=1)
+    multiplier = np.broadcast_to(op.requant.multiplier.astype(np.int64), bias.shape)
+    data = bytearray()
+    constants: list[int] = []
+    for run in runs_of(op):
+        channels = slice(run.first, run.first + run.channels)
+        data += _pack(flat[channels], run.bits)
+        pair = np.zeros((-(-run.channels // CHANNELS) * CHANNELS, 2), dtype=np.int64)
+        pair[: run.channels, 0] = bias[channels] << _SCALES[run.bits]
+        pair[: run.channels, 1] = multiplier[channels]
+        constants += pair.reshape(-1, CHANNELS, 2).transpose(0, 2, 1).ravel().tolist()
+    words = np.frombuffer(bytes(data), dtype="<u4").tolist()
+    return (
+        Array(
+            "_w", "uint32_t", tuple(words), "vectors of 16 bytes: of four channels, then along K, then of the next four"
+        ),
+        int32_array("_q", constants, "per four channels: biases, multipliers"),
+    )
+
+
+def _pack(flat: IntArray, bits: int) -> bytes:
+    """Weights of a run as bytes in reading order."""
+    lanes = 8 // bits
+    channels = -(-flat.shape[0] // CHANNELS) * CHANNELS
+    steps = -(-flat.shape[1] // (LANES * lanes))
+    whole = np.zeros((channels, steps * LANES * lanes), dtype=np.int64)
+    whole[: flat.shape[0], : flat.shape[1]] = flat
+    split = whole.reshape(channels // CHANNELS, CHANNELS, steps, lanes, LANES).transpose(0, 2, 1, 4, 3)
+    shifts = np.arange(lanes) * bits
+    return (((split & ((1 << bits) - 1)) << shifts).sum(axis=-1)).astype(np.uint8).tobytes()
+
+
+def products(layout: Products, bits: int, pixels: int, *, partial: bool) -> Lines:
+    """A micro-kernel: one or two pixels by a run of channels.
+
+    Called as ``(x, w, q, out, channels)``; the vectors of pixel 1 follow those of pixel 0.
+
+    Args:
+        layout: of the layer.
+        bits: of the run's weights.
+        pixels: 1 or 2.
+        partial: whether ``channels`` may be other than a multiple of 4.
+    """
+    wide = bits < 8
+    lines = ["push {r4-r11, lr}", *(["vpush {d8-d15}"] if wide else [])]
+    count = f"[sp, #{100 if wide else 36}]"
+    lines += ["mov r9, r2", "mov r7, r3", "mov r3, r0"]
+    lines += _add("r5", "r3", layout.padded, "r11") if pixels == 2 else []
+    if wide:
+        lines += [f"vmov.i8 q7, #{0xF0 if bits == 4 else 0xC0:#x}"]
+    lines += ["1:"]
+    if pixels == 2:
+        lines += ["ldrd r12, lr, [r9, #8]", "ldrd r8, r10, [r9]"]
+    lines += ["ldrd r0, r2, [r9], #8", "ldrd r4, r6, [r9], #8"]
+    lines += _along(layout, bits, pixels)
+    lines += _requantize(layout, _SCALES[bits], pixels, count if partial else "")
+    for x in ("r3", "r5")[:pixels]:
+        lines += _add(x, x, -layout.padded, "r0")
+    lines += [f"ldr r11, {count}", "subs r11, #4", f"str r11, {count}", "bgt 1b"]
+    return [*lines, *(["vpop {d8-d15}"] if wide else []), "pop {r4-r11, pc}"]
+
+
+def _add(to: str, register: str, value: int, spare: str) -> Lines:
+    """``to = register + value``."""
+    name = "add" if value >= 0 else "sub"
+    if abs(value) < 1 << 12:
+        return [f"{name}w {to}, {register}, #{abs(value)}"]
+    return [f"movw {spare}, #{abs(value)}", f"{name} {to}, {register}, {spare}"]
+
+
+def _along(layout: Products, bits: int, pixels: int) -> Lines:
+    """All products of a group."""
+    lanes = 8 // bits
+    whole, rest = divmod(layout.vectors, lanes)
+    unroll, turns = whole, 1
+    if whole > _UNROLLED[bits]:
+        unroll = max(n for n in range(1, _UNROLLED[bits] + 1) if whole % n == 0)
+        if unroll < _UNROLLED[bits] // 2:
+            unroll = _UNROLLED[bits] // 2
+        turns = whole // unroll
+    lines: Lines = []
+    if turns > 1:
+        lines += [f"movw r11, #{turns}", "2:", *_step(bits, lanes, pixels) * unroll, "subs r11, #1", "bne 2b"]
+    elif whole:
+        lines += _step(bits, lanes, pixels) * unroll
+    lines += _step(bits, lanes, pixels) * (whole - unroll * turns)
+    return lines + (_step(bits, rest, pixels) if rest else [])
+
+
+def _step(bits: int, vectors: int, pixels: int) -> Lines:
+    """One step of up to ``8 / bits`` vectors of activations."""
+    if bits == 8:
+        return _step8(pixels)
+    if bits == 4 or vectors <= 2:
+        return _half(bits, 0, vectors, pixels, last=True)
+    return [*_half(2, 0, 2, pixels, last=False), *_half(2, 2, vectors - 2, pixels, last=True)]
+
+
+def _step8(pixels: int) -> Lines:
+    """Loads and products in turns, which the core overlaps."""
+    xs, ws = ("q0", "q1")[:pixels], ("q2", "q3")
+    lines = [f"vldrb.8 {ws[0]}, [r1], #16", f"vldrb.8 {xs[0]}, [r3], #16"]
+    for c in range(CHANNELS):
+        weights = ws[c % 2]
+        lines += [f"vmladava.s8 {_ACC[0][c]}, {xs[0]}, {weights}"]
+        if c == 0 and pixels == 2:
+            lines += ["vldrb.8 q1, [r5], #16"]
+        if c < CHANNELS - 1:
+            lines += [f"vldrb.8 {ws[(c + 1) % 2]}, [r1], #16"]
+        lines += [f"vmladava.s8 {_ACC[1][c]}, q1, {weights}"] if pixels == 2 else []
+    return lines
+
+
+def _half(bits: int, first: int, vectors: int, pixels: int, *, last: bool) -> Lines:
+    """Up to two of the vectors that are packed in each byte, from ``first`` on."""
+    xs = [("q0", "q1"), ("q2", "q3")]
+    lines = [f"vldrb.8 {xs[p][v]}, [{('r3', 'r5')[p]}], #16" for p in range(pixels) for v in range(vectors)]
+    for c in range(CHANNELS):
+        place = "[r1], #16" if last else (f"[r1, #{LANES * c}]" if c else "[r1]")
+        lines += [f"vldrb.8 q4, {place}"]
+        for v in range(vectors):
+            up = 8 - bits * (first + v + 1)
+            masked = first + v > 0
+            lines += [f"vshl.i8 q5, q4, #{up}"] if up else []
+            lines += [f"vand q5, q{5 if up else 4}, q7"] if masked else []
+            lines += [f"vmladava.s8 {_ACC[p][c]}, {xs[p][v]}, q5" for p in range(pixels)]
+    return lines
+
+
+def _requantize(layout: Products, scale: int, pixels: int, count: str) -> Lines:
+    """From accumulators to codes in memory; ``count``: where channels are counted, if fewer than 4 may be left."""
+    lines = ["vldrw.32 q2, [r9], #16"]
+    full = (layout.low, layout.high) == ((-128, 127) if layout.signed else (0, 255)) and not layout.zero_point
+    for p in range(pixels):
+        a, b, c, d = _ACC[p]
+        lines += [f"vmov q{p}[2], q{p}[0], {a}, {c}", f"vmov q{p}[3], q{p}[1], {b}, {d}"]
+        lines += [f"vshr.s32 q{p}, q{p}, #{scale}"] if scale else []
+        lines += [f"vmulh.s32 q{p}, q{p}, q2"]
+        if full and layout.signed:
+            lines += [f"vqmovnb.s32 q{p}, q{p}", f"vqmovnb.s16 q{p}, q{p}"]
+        elif full:
+            lines += [f"vqmovunb.s32 q{p}, q{p}", f"vqmovnb.u16 q{p}, q{p}"]
+    lines += [] if full else _clamp(layout, pixels)
+    lines += [f"ldr r0, {count}", "vctp.32 r0"] if count else []
+    if pixels == 2:
+        lines += [*_add("r2", "r7", layout.row_bytes, "r4"), *_store("q1", "[r2]", predicated=bool(count))]
+    return [*lines, *_store("q0", "[r7], #4", predicated=bool(count))]
+
+
+def _clamp(layout: Products, pixels: int) -> Lines:
+    """Zero point and bounds that no saturating instruction has."""
+    vectors = [f"q{p}" for p in range(pixels)]
+    lines: Lines = []
+    if layout.zero_point:
+        lines += _constant("r0", layout.zero_point) + [f"vadd.i32 {q}, {q}, r0" for q in vectors]
+    for name, bound in (("vmax", layout.low), ("vmin", layout.high)):
+        lines += [*_constant("r0", bound), "vdup.32 q2, r0", *(f"{name}.s32 {q}, {q}, q2" for q in vectors)]
+    return lines
+
+
+def _constant(register: str, value: int) -> Lines:
+    return [f"mov {register}, #{value}" if value >= 0 else f"mvn {register}, #{-1 - value}"]
+
+
+def _store(vector: str, place: str, *, predicated: bool) -> Lines:
+    """The low byte of each of four lanes."""
+    return ["vpst", f"vstrbt.32 {vector}, {place}"] if predicated else [f"vstrb.32 {vector}, {place}"]
+
+
+def variables(op: Conv | Linear, output: Tensor, emitter: Emitter, pixels: int) -> dict[str, object]:
+    """What ``parts/mve_products.c.j2`` and its callers need."""
+    layout, runs = products_of(op, output), runs_of(op)
+    widths = sorted({run.bits for run in runs}, reverse=True)
+    partial = {bits: any(run.channels % CHANNELS for run in runs if run.bits == bits) for bits in widths}
+    return {
+        "layout": layout,
+        "pixels": pixels,
+        "runs": runs,
+        "kernels": [(bits, products(layout, bits, pixels, partial=partial[bits])) for bits in widths],
+        "weights": emitter.array("_w"),
+        "constants": emitter.array("_q"),
+    }

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers on which kernels of the vector extension could go wrong, many to a network."""
+
+from __future__ import annotations
+
+from plinio_deploy.network import Network
+from tests.networks import Builder, Quantizer
+
+U8: Quantizer = (8, False, 0.05, 0)
+U8_ZERO_POINT: Quantizer = (8, False, 0.05, 131)
+S8: Quantizer = (8, True, 0.05, 0)
+S8_ZERO_POINT: Quantizer = (8, True, 0.05, -9)
+QUANTIZERS = (U8, U8_ZERO_POINT, S8, S8_ZERO_POINT)
+MIXED = (8,) * 5 + (4,) * 3 + (2,) * 5
+
+
+def convolutions(seed: int = 1) -> Network:
+    """Odd channels, K off the vectors, strides, dilation, lopsided padding, single pixels, every width of weights."""
+    b = Builder(seed, name="convolutions")
+    for index, q in enumerate(QUANTIZERS):
+        out = QUANTIZERS[-1 - index]
+        x = b.input((5, 5, 3), q)
+        b.conv(x, 5, padding=(1, 1, 1, 1), out=out, relu=True)
+        b.conv(x, 8, (3, 2), stride=(2, 2), padding=(0, 1, 2, 1), w_bits=(4,), out=q)
+        b.conv(x, 13, (2, 3), dilation=(2, 1), padding=(1, 0, 0, 3), w_bits=MIXED, out=out)
+        b.conv(x, 4, (2, 3), dilation=(1, 2), padding=(0, 0, 1, 2), w_bits=(2,), out=out)
+        b.conv(b.input((1, 1, 7), q), 3, padding=(1, 1, 1, 1), w_bits=(2, 8, 4), out=out)
+        b.conv(b.input((4, 3, 16), q), 6, (1, 1), out=out)
+        b.conv(b.input((3, 4, 20), q), 8, (1, 1), stride=(2, 1), w_bits=(4,), out=out, relu=True)
+        b.conv(b.input((2, 1, 35), q), 4, (1, 1), w_bits=(2,), out=out)
+    return b.build()
+
+
+def deep(seed: int = 2) -> Network:
+    """Dot products longer than what is unrolled; loops along K with and without a rest; output rows over 4 KiB."""
+    b = Builder(seed, name="deep")
+    for q in (U8, S8_ZERO_POINT):
+        x = b.input((2, 1, 325), q)
+        for w_bits in ((8,), (4,), (2,)):
+            b.conv(x, 6, (1, 1), w_bits=w_bits, out=U8)
+            b.conv(b.input((1, 3, 70), q), 4, (1, 3), padding=(0, 0, 1, 1), w_bits=w_bits, out=S8)
+        b.conv(b.input((1, 2, 17), q), 4098, (1, 1), w_bits=(4,), out=S8)
+    return b.build()
+
+
+def others(seed: int = 3) -> Network:
+    """Matrix products, sums, also of a tensor with itself, and sums that could overflow a signed byte."""
+    b = Builder(seed, name="others")
+    for index, q in enumerate(QUANTIZERS):
+        out = QUANTIZERS[-1 - index]
+        for depth, channels, w_bits in ((1, 4, (8,)), (16, 5, (8,)), (45, 13, MIXED), (200, 8, (4,)), (131, 3, (2,))):
+            b.linear(b.input((depth,), q), channels, w_bits=w_bits, out=out)
+        x, y = b.input((3, 2, 5), q), b.input((3, 2, 5), out)
+        b.add(x, y, out, relu=True)
+        b.add(x, x, q)
+        b.add(y, x, (8, True, 0.02, 100))
+    return b.build()
+
+
+NETWORKS = (convolutions, deep, others)
