@@ -25,7 +25,7 @@ from plinio_deploy import storage
 from plinio_deploy.codegen import Manifest, Options, generate
 from plinio_deploy.codegen.manifest import FILE
 from plinio_deploy.errors import PlinioDeployError
-from plinio_deploy.measure import Step, TestData, input_bytes, reference
+from plinio_deploy.measure import Step, input_bytes, reference
 from plinio_deploy.network import Network
 from plinio_deploy.pipeline.build import Project
 from plinio_deploy.targets import build as builder
@@ -33,6 +33,7 @@ from plinio_deploy.targets import registry
 from plinio_deploy.targets.runners import for_target
 from plinio_deploy.targets.runners.base import CycleCounts, RunRequest, count_request
 from plinio_deploy.targets.schema import Target
+from plinio_deploy.testdata import TestData
 
 NETWORKS = ("resnet8", "ds-cnn", "mobilenetv1-025", "autoencoder")
 WIDTHS = ((8, 8), (4, 8), (2, 8))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from plinio_deploy import __version__
-from plinio_deploy.cli import build, doctor, generate, integerize, measure, report, run, targets, train
+from plinio_deploy.cli import build, doctor, generate, integerize, measure, report, run, search, targets, train
 
 app = typer.Typer(
     name="plinio-deploy",
@@ -44,6 +44,7 @@ OTHER = "The machine"
 
 app.command(rich_help_panel=WHOLE)(run.run)
 app.command(rich_help_panel=STAGES)(train.train)
+app.command(rich_help_panel=STAGES)(search.search)
 app.command(rich_help_panel=STAGES)(integerize.integerize)
 app.command(rich_help_panel=STAGES)(generate.generate)
 app.command(rich_help_panel=STAGES)(build.build)

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +16,49 @@ import typer
 from plinio_deploy.console import Terminal
 
 _COMMON = "Output"
+
+
+class BudgetName(StrEnum):
+    """How long to train."""
+
+    FULL = "full"
+    SHORT = "short"
+
+
+class CostName(StrEnum):
+    """What can be dear."""
+
+    SIZE = "size"
+    FLASH = "flash"
+    RAM = "ram"
+    MACS = "macs"
+    CYCLES = "cycles"
+
+
+def size(text: str) -> int:
+    """Bytes: ``32k`` and ``32KiB`` are 32 * 1024, ``32kB`` is 32 000.
+
+    Raises:
+        typer.BadParameter: it is no such amount.
+    """
+    return _amount(text, {"": 1, "b": 1, "k": 1024, "ki": 1024, "kib": 1024, "kb": 1000, "m": 1 << 20, "mib": 1 << 20})
+
+
+def count(text: str) -> int:
+    """A number: ``3M`` is 3 000 000.
+
+    Raises:
+        typer.BadParameter: it is no such amount.
+    """
+    return _amount(text, {"": 1, "k": 1000, "m": 1_000_000})
+
+
+def _amount(text: str, units: Mapping[str, int]) -> int:
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*", text)
+    if match is None or match[2].lower() not in units:
+        raise typer.BadParameter(f"{text!r} is no amount such as 16384 or 16k")
+    return round(float(match[1]) * units[match[2].lower()])
+
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, also on failure.", rich_help_panel=_COMMON)
@@ -43,8 +88,15 @@ Targets = Annotated[
         "--target", "-t", metavar="NAME", help="What to build for; may be given more than once. See: targets list."
     ),
 ]
+SearchTargets = Annotated[
+    list[str],
+    typer.Option("--target", "-t", metavar="NAME", help="Whose firmware a limit is on; may be given more than once."),
+]
 Recipe = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A built-in recipe (digits), or a Python file that defines `recipe`.")
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="Built in (digits, ic, kws, vww, ad, tcn), or a Python file that defines `recipe`."
+    ),
 ]
 Prefix = Annotated[
     str, typer.Option("--prefix", metavar="NAME", help="Begins every C symbol, macro and file name of the network.")
@@ -64,6 +116,79 @@ QatEpochs = Annotated[
     typer.Option("--qat-epochs", metavar="N", min=0, help="Epochs with quantizers instead of the recipe's number."),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Random seed instead of the recipe's.")]
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="FOLDER", help="Folder of npz files that the recipe reads."),
+]
+Budget = Annotated[
+    BudgetName,
+    typer.Option("--budget", help="All epochs as the recipe says, or its short share of them."),
+]
+_SEARCH = "Search"
+Methods = Annotated[
+    str,
+    typer.Option(
+        "--methods",
+        metavar="LIST",
+        help="Search with some of supernet,pit,mps: layers, then channels, then bit widths.",
+        rich_help_panel=_SEARCH,
+        show_default=False,
+    ),
+]
+Strength = Annotated[
+    float | None,
+    typer.Option(
+        "--strength", metavar="X", help="Price of all of the initial cost, as a loss.", rich_help_panel=_SEARCH
+    ),
+]
+Cost = Annotated[CostName, typer.Option("--cost", help="What --strength is a price on.", rich_help_panel=_SEARCH)]
+MaxFlash = Annotated[
+    int | None,
+    typer.Option(
+        "--max-flash",
+        metavar="BYTES",
+        parser=size,
+        help="Most flash of the firmware, bench included; 32k is 32 KiB.",
+        rich_help_panel=_SEARCH,
+    ),
+]
+MaxRam = Annotated[
+    int | None,
+    typer.Option(
+        "--max-ram",
+        metavar="BYTES",
+        parser=size,
+        help="Most RAM of the firmware, stack included.",
+        rich_help_panel=_SEARCH,
+    ),
+]
+MaxCycles = Annotated[
+    int | None,
+    typer.Option(
+        "--max-cycles", metavar="N", parser=count, help="Most cycles of one inference.", rich_help_panel=_SEARCH
+    ),
+]
+SearchEpochs = Annotated[
+    int | None,
+    typer.Option(
+        "--search-epochs",
+        metavar="N",
+        min=1,
+        help="Epochs of each search instead of the recipe's number.",
+        rich_help_panel=_SEARCH,
+    ),
+]
+TuneEpochs = Annotated[
+    int | None,
+    typer.Option(
+        "--tune-epochs",
+        metavar="N",
+        min=0,
+        help="Epochs of fine-tuning what was found instead of the recipe's number.",
+        rich_help_panel=_SEARCH,
+    ),
+]
 
 DEFAULT_OUT = Path("out")
 DEFAULT_TRACE_SAMPLES = 16

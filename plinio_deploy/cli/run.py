@@ -22,25 +22,38 @@ def run(
     epochs: options.Epochs = None,
     qat_epochs: options.QatEpochs = None,
     seed: options.Seed = None,
+    data: options.Data = None,
+    budget: options.Budget = options.BudgetName.FULL,
+    methods: options.Methods = "",
+    strength: options.Strength = None,
+    cost: options.Cost = options.CostName.SIZE,
+    max_flash: options.MaxFlash = None,
+    max_ram: options.MaxRam = None,
+    max_cycles: options.MaxCycles = None,
+    search_epochs: options.SearchEpochs = None,
+    tune_epochs: options.TuneEpochs = None,
 ) -> None:
-    """Train, integerize, generate, build, measure and report, in one go.
+    """Train, search if asked to, integerize, generate, build, measure and report, in one go.
 
     Stages whose inputs have not changed are kept, so the same command goes on after an interruption.
 
-    Example: plinio-deploy run digits --target cortex-m4 --target rv32imc
+    Example: plinio-deploy run digits --methods supernet,pit,mps --max-flash 12k --target cortex-m4
     """
+    from plinio_deploy.cli import requests
     from plinio_deploy.pipeline.line import run_line
-    from plinio_deploy.pipeline.request import Request, Training
+    from plinio_deploy.pipeline.request import Request
     from plinio_deploy.pipeline.workspace import Workspace
 
     request = Request(
         workspace=Workspace(out),
         recipe=recipe,
         targets=tuple(dict.fromkeys(target)),
-        training=Training(epochs, qat_epochs, seed),
+        training=requests.training(epochs, qat_epochs, seed, budget),
         prefix=prefix,
         samples=samples,
         trace_samples=trace_samples,
+        data=data,
+        search=requests.search(methods, strength, cost, (max_flash, max_ram, max_cycles), (search_epochs, tune_epochs)),
     )
     result = run_line(request, terminal)
     page: Path = request.workspace.report.path / "report.html"

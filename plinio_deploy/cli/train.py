@@ -16,16 +16,19 @@ def train(
     epochs: options.Epochs = None,
     qat_epochs: options.QatEpochs = None,
     seed: options.Seed = None,
+    data: options.Data = None,
+    budget: options.Budget = options.BudgetName.FULL,
 ) -> None:
     """Train the recipe's model, then fine-tune it with quantizers in.
 
     Example: plinio-deploy train digits --out out
     """
+    from plinio_deploy.cli import requests
     from plinio_deploy.pipeline import line
-    from plinio_deploy.pipeline.request import Request, Training
+    from plinio_deploy.pipeline.request import Request
     from plinio_deploy.pipeline.workspace import Workspace
 
-    request = Request(Workspace(out), recipe, training=Training(epochs, qat_epochs, seed))
+    request = Request(Workspace(out), recipe, training=requests.training(epochs, qat_epochs, seed, budget), data=data)
     record = line.train_only(request, terminal)
     terminal.print(f"Trained network: {request.workspace.train.path}")
     terminal.document(success("train", out=str(out), facts=dict(record.facts)))

@@ -13,10 +13,11 @@ from plinio_deploy.codegen import Manifest, Options, Vectors, generate
 from plinio_deploy.codegen.manifest import FILE as MANIFEST
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import UsageError
-from plinio_deploy.measure import TestData, input_bytes
+from plinio_deploy.measure import input_bytes
 from plinio_deploy.network import Network
 from plinio_deploy.packing import pack
 from plinio_deploy.pipeline.stage import Record, StageFolder, digest_json, package_digest, perform, sha256
+from plinio_deploy.testdata import TestData
 
 PROJECT = "project"
 SELFTEST_SAMPLES = 4

@@ -6,7 +6,8 @@ After this stage nothing needs torch or the recipe any more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,11 @@ import numpy.typing as npt
 from plinio_deploy import host, storage
 from plinio_deploy.artifact import write_atomically
 from plinio_deploy.console import Terminal
-from plinio_deploy.measure import Metrics, TestData, save_test_data
 from plinio_deploy.network import Network
 from plinio_deploy.pipeline.stage import Record, StageFolder, package_digest, perform
 from plinio_deploy.pipeline.train import QUANTIZED_WEIGHTS, Trainer
 from plinio_deploy.printer import to_text
+from plinio_deploy.testdata import Metrics, TestData, save_test_data
 
 if TYPE_CHECKING:
     from plinio_deploy.quantization import QuantNetwork
@@ -31,43 +32,81 @@ BATCH = 256
 _CODE = ("integerize", "quantization", "network.py", "fixedpoint.py", "verify", "storage.py", "pipeline/integerize.py")
 
 
-def run(folder: StageFolder, trainer: Trainer, trained: Record, weights: Path, terminal: Terminal) -> Record:
+@dataclass(frozen=True)
+class Source:
+    """Where the fake-quantized network comes from.
+
+    Attributes:
+        record: of the stage that made it.
+        load: gives it, in eval mode.
+        metric: of what it is compared with after the conversion.
+        seed_metric: of the float model that a search started from; ``None`` without a search.
+    """
+
+    record: Record
+    load: Callable[[], QuantNetwork]
+    metric: float
+    seed_metric: float | None = None
+
+
+def from_training(trainer: Trainer, trained: Record, weights: Path) -> Source:
+    """The network of the train stage, compared with its float model.
+
+    Args:
+        trainer: recipe and data.
+        trained: record of the stage.
+        weights: its folder.
+    """
+
+    def load() -> QuantNetwork:
+        from plinio_deploy.recipes import training
+        from plinio_deploy.recipes.checkpoint import load_module
+
+        qnet = training.make_qnet(trainer.recipe, training.build_model(trainer.recipe))
+        load_module(qnet, weights / QUANTIZED_WEIGHTS)
+        return qnet.eval()
+
+    return Source(trained, load, float(trained.facts["float_metric"]))
+
+
+def run(folder: StageFolder, trainer: Trainer, source: Source, terminal: Terminal) -> Record:
     """Integerize, unless that has been done.
 
     Args:
         folder: where the stage keeps its result.
         trainer: recipe and data.
-        trained: record of the train stage.
-        weights: its folder.
+        source: the network.
         terminal: told what goes on.
 
     Raises:
         UnsupportedModel: a layer has no integer form, or its accumulator could overflow.
         RecipeError: the recipe's metric raises.
     """
-    inputs = {"train": trained.digest, "recipe": trainer.inputs["recipe"], "data": trainer.inputs["data"]}
+    inputs = {
+        source.record.stage: source.record.digest,
+        "recipe": trainer.inputs["recipe"],
+        "data": trainer.inputs["data"],
+    }
     inputs["code"] = package_digest(*_CODE)
 
     def make(work: Path) -> Mapping[str, Any]:
         from plinio_deploy.integerize import integerize
-        from plinio_deploy.recipes import loop, training
+        from plinio_deploy.recipes import loop
         from plinio_deploy.recipes.batches import as_split
-        from plinio_deploy.recipes.checkpoint import load_module
 
         recipe = trainer.recipe
-        qnet = training.make_qnet(recipe, training.build_model(recipe))
-        load_module(qnet, weights / QUANTIZED_WEIGHTS)
-        qnet.eval()
+        qnet = source.load()
         network = integerize(qnet, recipe.name)
         test = as_split(trainer.data.test)
         tensor = network.input_tensors()[0]
         data = TestData((host.quantize(tensor, host.nchw_to_nhwc(test.x, tensor.shape)),), np.asarray(test.y))
         metric = loop.measure_metric(recipe, _outputs(network, qnet, data, test.x), test.y)
         metrics = Metrics(
-            in_float=float(trained.facts["float_metric"]),
+            in_float=source.metric,
             in_integers=metric,
             min_float=recipe.min_float_metric,
             max_drop=recipe.max_metric_drop,
+            in_seed=source.seed_metric,
         )
         storage.save(network, work)
         write_atomically(work / PRINTED, to_text(network).encode())

@@ -3,8 +3,8 @@
 
 ::
 
-    recipe -> train -> integerize -> generate -> build -> measure -> report
-              `------- once per run --------'   `- once per target -'
+    recipe -> train -> (search ->) integerize -> generate -> build -> measure -> report
+              `------------ once per run -------------'   `- once per target -'
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from plinio_deploy.codegen import Options
 from plinio_deploy.codegen.names import check_prefix
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import UsageError
-from plinio_deploy.measure import TestData, load_test_data
 from plinio_deploy.network import Network
-from plinio_deploy.pipeline import build, generate, integerize, measure, preflight, report, train
+from plinio_deploy.pipeline import budget, build, generate, integerize, measure, preflight, report, search, train
 from plinio_deploy.pipeline.rehearse import rehearse
-from plinio_deploy.pipeline.request import Request
+from plinio_deploy.pipeline.request import METHODS, Request
 from plinio_deploy.pipeline.stage import Record
 from plinio_deploy.pipeline.workspace import Workspace
 from plinio_deploy.targets.schema import Target
+from plinio_deploy.testdata import TestData, load_test_data
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,15 @@ def run_line(request: Request, terminal: Terminal) -> Result:
     options = Options(prefix=check_prefix(request.prefix))
     workspace = request.workspace
     workspace.check_writable()
-    trainer = train.prepare(request, terminal)
-    if workspace.train.current(trainer.inputs) is None:
-        rehearse(trainer, targets, options, terminal)
+    search.check(request.search, targets)
+    task = _task(request, targets, options, terminal)
+    if workspace.train.current(task.trainer.inputs) is None:
+        if request.search.methods:
+            search.rehearse(task, terminal)
+        else:
+            rehearse(task.trainer, targets, options, terminal)
     with workspace.locked():
-        trained = train.run(workspace.train, trainer, terminal)
-        integerized = integerize.run(workspace.integerize, trainer, trained, workspace.train.path, terminal)
+        made = _made(workspace, task, terminal)
         network, data = _integerized(workspace)
         generated = _generate(workspace, targets, network, data, options, terminal)
         projects = {target.name: _project_for(workspace, target) for target in targets}
@@ -75,11 +78,12 @@ def run_line(request: Request, terminal: Terminal) -> Result:
             record, document = _measure(workspace, bench.of(projects[target.name]), target, terminal)
             measured[target.name] = record
             documents.append(document)
-        manifest, facts = project.manifest, trained.facts
+        facts = {**made["train"].facts, **({"search": made["search"].facts} if "search" in made else {})}
+        manifest = project.manifest
         reported = report.run(workspace.report, network, request.recipe, facts, manifest, documents, terminal)
     bench.metrics.check()
-    shared = {"train": trained, "integerize": integerized, **generated}
-    return Result(documents, _stages(shared, built, measured, reported))
+    budget.check(documents, request.search.limits)
+    return Result(documents, _stages({**made, **generated}, built, measured, reported))
 
 
 def train_only(request: Request, terminal: Terminal) -> Record:
@@ -91,13 +95,52 @@ def train_only(request: Request, terminal: Terminal) -> Record:
 
 
 def integerize_only(request: Request, terminal: Terminal) -> Record:
-    """Stages `train` (unless it is done) and `integerize`."""
-    workspace = request.workspace
-    workspace.check_writable()
-    trainer = train.prepare(request, terminal)
-    with workspace.locked():
-        trained = train.run(workspace.train, trainer, terminal)
-        return integerize.run(workspace.integerize, trainer, trained, workspace.train.path, terminal)
+    """Stages `train` (unless it is done), `search` if methods are given, and `integerize`."""
+    return _through(request, terminal)["integerize"]
+
+
+def search_only(request: Request, terminal: Terminal) -> Record:
+    """Stages `train` (unless it is done) and `search`."""
+    if not request.search.methods:
+        raise UsageError("nothing to search with", expected="--methods, out of " + ", ".join(METHODS))
+    return _through(request, terminal, last="search")["search"]
+
+
+def _through(request: Request, terminal: Terminal, last: str = "integerize") -> dict[str, Record]:
+    """From the recipe to a stage that needs no target."""
+    targets = preflight.load_targets(request.targets)
+    preflight.require_tools(targets, measuring=False)
+    request.workspace.check_writable()
+    search.check(request.search, targets)
+    task = _task(request, targets, Options(prefix=check_prefix(request.prefix)), terminal)
+    with request.workspace.locked():
+        return _made(request.workspace, task, terminal, last)
+
+
+def _task(request: Request, targets: Sequence[Target], options: Options, terminal: Terminal) -> search.Task:
+    """Recipe and data, ready to be trained. Where a search follows, its end trains with quantizers, not the model's."""
+    chosen = request.training
+    if request.search.methods:
+        request = replace(request, training=replace(chosen, qat_epochs=0))
+    return search.Task(train.prepare(request, terminal), request.search, targets, options, chosen.qat_epochs)
+
+
+def _made(workspace: Workspace, task: search.Task, terminal: Terminal, last: str = "integerize") -> dict[str, Record]:
+    """Everything that is made once per run and takes torch: `train`, `search` if methods are given, `integerize`."""
+    trained = train.run(workspace.train, task.trainer, terminal)
+    made = {"train": trained}
+    source = integerize.from_training(task.trainer, trained, workspace.train.path)
+    if task.search.methods:
+        searched = made["search"] = search.run(workspace.search, task, trained, workspace.train.path, terminal)
+        source = integerize.Source(
+            searched,
+            lambda: search.load(task, workspace.search.path),
+            float(searched.facts["quantized_metric"]),
+            float(searched.facts["seed_metric"]),
+        )
+    if last == "integerize":
+        made["integerize"] = integerize.run(workspace.integerize, task.trainer, source, terminal)
+    return made
 
 
 def generate_only(request: Request, network_folder: Path | None, terminal: Terminal) -> Record:

@@ -15,23 +15,14 @@ from plinio_deploy.codegen import Manifest
 from plinio_deploy.codegen.manifest import StepEntry
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import DeviceError
-from plinio_deploy.measure import (
-    Comparison,
-    Metrics,
-    Reference,
-    Step,
-    TestData,
-    compare,
-    input_bytes,
-    measurement,
-    reference,
-)
+from plinio_deploy.measure import Comparison, Reference, Step, compare, input_bytes, measurement, reference
 from plinio_deploy.network import Network
 from plinio_deploy.pipeline.build import Project
 from plinio_deploy.pipeline.stage import Record, StageFolder, digest_json, package_digest, perform
 from plinio_deploy.targets import elf, runners
 from plinio_deploy.targets.runners.base import Runner, RunRequest, RunResult, count_request
 from plinio_deploy.targets.schema import Target
+from plinio_deploy.testdata import Metrics, TestData
 
 MEASUREMENT = "measurement.json"
 

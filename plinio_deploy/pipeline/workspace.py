@@ -26,6 +26,7 @@ class Workspace:
     ::
 
         out/train/              the trained, fake-quantized network
+        out/searched/           what a search found, if there was one
         out/integerize/         network.json, weights.safetensors, test set as codes
         out/generate/           project/: the C project, of the first target where there are several
         out/generate-<isa>/     the same for targets with other instruction set features
@@ -43,6 +44,11 @@ class Workspace:
     def train(self) -> StageFolder:
         """Stage `train`."""
         return StageFolder(self.out, ("train",))
+
+    @property
+    def search(self) -> StageFolder:
+        """Stage `search`."""
+        return StageFolder(self.out, ("searched",))
 
     @property
     def integerize(self) -> StageFolder:

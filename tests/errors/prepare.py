@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import pytest
 
 from plinio_deploy.cli import main
-from plinio_deploy.measure import Metrics
 from plinio_deploy.pipeline.generate import PROJECT
 from plinio_deploy.pipeline.workspace import Workspace
+from plinio_deploy.testdata import Metrics
 from tests.plinio_deploy.pipeline.toy_run import toy_workspace
 
 TARGET = """\

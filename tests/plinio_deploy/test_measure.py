@@ -9,24 +9,10 @@ import pytest
 
 from plinio_deploy import interpreter
 from plinio_deploy.errors import AccuracyTooLow, InvalidNetwork, NotBitExact
-from plinio_deploy.measure import (
-    DATA_FILE,
-    MEMORY_KEYS,
-    METRICS_FILE,
-    Comparison,
-    Metrics,
-    Reference,
-    Step,
-    TestData,
-    compare,
-    input_bytes,
-    load_test_data,
-    measurement,
-    reference,
-    save_test_data,
-)
+from plinio_deploy.measure import MEMORY_KEYS, Comparison, Reference, Step, compare, input_bytes, measurement, reference
 from plinio_deploy.packing import pack, unpack
 from plinio_deploy.targets.runners.base import CycleCounts, Simulation
+from plinio_deploy.testdata import DATA_FILE, METRICS_FILE, Metrics, TestData, load_test_data, save_test_data
 from tests.plinio_deploy.toy import toy
 
 NETWORK = toy()

@@ -18,6 +18,7 @@ VERBS = [
     "",
     "run",
     "train",
+    "search",
     "integerize",
     "generate",
     "build",

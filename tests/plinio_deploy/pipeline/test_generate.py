@@ -9,10 +9,10 @@ from plinio_deploy import storage
 from plinio_deploy.codegen import Options
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import UsageError
-from plinio_deploy.measure import load_test_data
 from plinio_deploy.pipeline import generate
 from plinio_deploy.pipeline.stage import Record
 from plinio_deploy.pipeline.workspace import Workspace
+from plinio_deploy.testdata import load_test_data
 from tests.plinio_deploy.pipeline.toy_run import toy_workspace
 
 QUIET = Terminal(-1)

@@ -6,11 +6,11 @@ import pytest
 
 from plinio_deploy import host, interpreter, storage
 from plinio_deploy.console import Terminal
-from plinio_deploy.measure import TestData, load_test_data
 from plinio_deploy.pipeline import integerize, train
 from plinio_deploy.pipeline.request import Request
 from plinio_deploy.pipeline.stage import Record
 from plinio_deploy.pipeline.workspace import Workspace
+from plinio_deploy.testdata import TestData, load_test_data
 from tests.plinio_deploy.pipeline.test_train import TINY
 
 QUIET = Terminal(-1)
@@ -29,7 +29,9 @@ def trainer(request_: Request) -> train.Trainer:
 def _run(request: Request, trainer: train.Trainer) -> Record:
     workspace = request.workspace
     trained = train.run(workspace.train, trainer, QUIET)
-    return integerize.run(workspace.integerize, trainer, trained, workspace.train.path, QUIET)
+    return integerize.run(
+        workspace.integerize, trainer, integerize.from_training(trainer, trained, workspace.train.path), QUIET
+    )
 
 
 def test_everything_later_stages_need_is_there(request_: Request, trainer: train.Trainer) -> None:

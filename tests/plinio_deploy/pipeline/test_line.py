@@ -9,11 +9,11 @@ import pytest
 from plinio_deploy import storage
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import AccuracyTooLow, OutputError, RecipeError, ToolMissing, UnknownTarget, UsageError
-from plinio_deploy.measure import Metrics
 from plinio_deploy.pipeline import line, train
 from plinio_deploy.pipeline.request import Request
 from plinio_deploy.pipeline.workspace import Workspace
 from plinio_deploy.targets import toolchains
+from plinio_deploy.testdata import Metrics
 from tests.plinio_deploy.pipeline.test_train import TINY
 from tests.plinio_deploy.pipeline.toy_run import toy_workspace
 from tests.plinio_deploy.toy import toy, with_op

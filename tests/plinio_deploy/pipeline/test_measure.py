@@ -11,13 +11,13 @@ from plinio_deploy import storage
 from plinio_deploy.cli import main
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import NotBitExact
-from plinio_deploy.measure import load_test_data
 from plinio_deploy.pipeline import build, generate, measure
 from plinio_deploy.pipeline.stage import Record
 from plinio_deploy.pipeline.workspace import Workspace
 from plinio_deploy.targets import registry
 from plinio_deploy.targets.runners.base import RunRequest, RunResult
 from plinio_deploy.targets.runners.host import HostRunner
+from plinio_deploy.testdata import load_test_data
 from tests.plinio_deploy.pipeline.toy_run import toy_workspace
 
 QUIET = Terminal(-1)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from plinio_deploy import storage
-from plinio_deploy.measure import Metrics, TestData, save_test_data
 from plinio_deploy.network import Network
 from plinio_deploy.pipeline.workspace import Workspace
+from plinio_deploy.testdata import Metrics, TestData, save_test_data
 from tests.plinio_deploy.toy import toy
 
 METRICS = Metrics(in_float=0.98, in_integers=0.978, min_float=0.97, max_drop=0.005)

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stage `search`: layers, channels and widths that suit a price or a limit, between training and integers.
+
+::
+
+    searched/network.safetensors     weights and quantizers of what was found, fine-tuned
+    searched/<method>.safetensors    state of each method when it decided
+    searched/architecture.json       what each method decided, by layer
+    searched/record.jsonl            one line per epoch: phase, loss, validation metric, costs
+    searched/pareto.json             validation metric and costs of the seed and of what each method left
+
+torch is imported inside the functions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plinio_deploy.codegen import Options
+from plinio_deploy.console import Advance, Terminal
+from plinio_deploy.errors import UnsupportedModel, UsageError
+from plinio_deploy.network import Network
+from plinio_deploy.pipeline import budget
+from plinio_deploy.pipeline.request import METHODS, Search
+from plinio_deploy.pipeline.stage import Record, StageFolder, digest_json, package_digest, perform
+from plinio_deploy.pipeline.train import CHECKED_SAMPLES, FLOAT_WEIGHTS, Trainer
+from plinio_deploy.targets.schema import Target
+
+if TYPE_CHECKING:
+    from plinio_deploy.quantization import QuantNetwork
+    from plinio_deploy.recipes.chain import Chain, Plan
+    from plinio_deploy.recipes.goals import Goal
+    from plinio_deploy.recipes.loop import Progress
+
+TRIES = 3
+"""How often the last method searches at most: once, and with tighter limits where the firmware misses the user's."""
+
+_CODE = ("search", "quantization", "recipe.py", "recipes", "integerize", "codegen", "targets", "firmware")
+_OWN = ("pipeline/search.py", "pipeline/budget.py")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A search that is ready to run.
+
+    Attributes:
+        trainer: recipe, data and settings of the training before.
+        search: what to search for.
+        targets: whose firmware has to stay within the limits; the first one's cycles count.
+        options: of the code generator.
+        qat_epochs: of training with quantizers in, if MPS is not among the methods, instead of the recipe's.
+    """
+
+    trainer: Trainer
+    search: Search
+    targets: Sequence[Target]
+    options: Options
+    qat_epochs: int | None = None
+
+    def plan(self) -> Plan:
+        """What is searched and for how long."""
+        from plinio_deploy.recipes.chain import Plan
+
+        recipe, search, chosen = self.trainer.recipe, self.search, self.trainer.training
+
+        def epochs(own: int, given: int | None) -> int:
+            return recipe.budgeted(own, chosen.budget) if given is None else given
+
+        return Plan(
+            methods=search.methods,
+            goal=self._goal(),
+            warmup=epochs(recipe.warmup_epochs, None if search.epochs is None else min(1, search.epochs)),
+            search=epochs(recipe.search_epochs, search.epochs),
+            tune=epochs(recipe.tune_epochs, search.tune_epochs),
+            qat=epochs(recipe.qat_epochs, self.qat_epochs),
+            seed=recipe.seed if chosen.seed is None else chosen.seed,
+        )
+
+    def _goal(self) -> Goal:
+        """What for; the limits are still those of the whole firmware."""
+        from plinio_deploy.recipes.goals import Goal
+
+        cycles = self.search.limits.cycles is not None or self.search.cost == "cycles"
+        target = self.targets[0].name if cycles else None
+        limits = {} if self.search.strength is not None else dict(self.search.limits.given())
+        return Goal(self.search.cost, self.search.strength, limits, target)
+
+
+def check(search: Search, targets: Sequence[Target]) -> None:
+    """Refuse what cannot be searched for, before anything is trained.
+
+    Raises:
+        UsageError: no goal, an unknown method or cost, or cycles without a cost table.
+    """
+    unknown = sorted(set(search.methods) - set(METHODS))
+    if unknown:
+        raise UsageError("no such method", got=", ".join(unknown), expected="some of " + ", ".join(METHODS))
+    if search.methods and search.strength is None and not search.limits.given():
+        raise UsageError(
+            "a search needs a goal",
+            got=f"--methods {','.join(search.methods)} alone",
+            expected="--strength, or a limit: --max-flash, --max-ram, --max-cycles",
+            hints=("--strength 1 makes all of the initial size as dear as a loss of 1", "--max-flash 32k"),
+        )
+    if search.limits.cycles is not None or (search.methods and search.cost == "cycles"):
+        from plinio_deploy.targets import luts
+
+        if not targets:
+            raise UsageError("cycles are those of a target", hints=("name one with --target",))
+        luts.load(targets[0].name)
+
+
+def run(folder: StageFolder, task: Task, trained: Record, weights: Path, terminal: Terminal) -> Record:
+    """Search, unless that has been done; an interrupted search goes on after its last whole epoch.
+
+    Args:
+        folder: where the stage keeps its result.
+        task: what to search for.
+        trained: record of the train stage.
+        weights: its folder.
+        terminal: told what goes on.
+
+    Raises:
+        DoesNotFit: no network was found whose firmware stays within the limits.
+        RecipeError, UnsupportedModel, OutputError: see `plinio_deploy.recipes.chain`.
+    """
+    plan = task.plan()
+    inputs = {
+        "train": trained.digest,
+        "recipe": task.trainer.inputs["recipe"],
+        "data": task.trainer.inputs["data"],
+        "torch": task.trainer.inputs["torch"],
+        "plan": repr(plan),
+        "targets": digest_json([target.model_dump(mode="json") for target in task.targets]),
+        "options": digest_json(task.options.as_dict()),
+        "code": package_digest(*_CODE, *_OWN),
+    }
+
+    def make(work: Path) -> Mapping[str, Any]:
+        return _search(task, plan, trained, weights / FLOAT_WEIGHTS, work, terminal)
+
+    return perform(folder, inputs, terminal, make, resumable=True)
+
+
+def load(task: Task, folder: Path) -> QuantNetwork:
+    """The network that `run` left.
+
+    Raises:
+        UsageError: a file is missing or damaged.
+    """
+    from plinio_deploy.recipes.chain import rebuilt
+
+    plan = task.plan()
+    return rebuilt(task.trainer.recipe, plan.methods, plan.goal, folder)
+
+
+def rehearse(task: Task, terminal: Terminal) -> dict[str, int]:
+    """Bytes that a firmware takes besides the network's constants and activations, from the untrained model.
+
+    With MPS among the methods its layers mix widths, for the code that this takes.
+
+    Raises:
+        DoesNotFit: they leave no room for the network.
+        BuildFailed, OutputError: see `budget.sizes`.
+    """
+    if not task.search.limits.given() or not task.targets:
+        return {"flash": 0, "ram": 0}
+    network = _untrained(task, terminal)
+    taken = budget.overhead(budget.sizes(network, task.targets, task.options)) if network else {"flash": 0, "ram": 0}
+    terminal.detail(f"  besides the network: {taken['flash']} bytes of flash, {taken['ram']} of RAM")
+    budget.require_room(task.search.limits, taken)
+    return taken
+
+
+def _search(
+    task: Task, plan: Plan, trained: Record, weights: Path, work: Path, terminal: Terminal
+) -> Mapping[str, Any]:
+    from plinio_deploy.recipes import loop, training
+    from plinio_deploy.recipes.batches import as_split
+    from plinio_deploy.recipes.chain import Chain
+    from plinio_deploy.recipes.checkpoint import load_module
+
+    recipe, data = task.trainer.recipe, task.trainer.data
+    taken = rehearse(task, terminal)
+    model = training.build_model(recipe, plan.seed)
+    load_module(model, weights)
+    with terminal.progress("search", plan.epochs()) as advance:
+        chain = Chain(recipe, data, plan, work, _Reporter(plan, advance))
+        found = _within_limits(task, plan, chain, chain.before_last(model.eval()), taken, terminal)
+        qnet = chain.tune(found.nas)
+    chain.save(work, qnet)
+    return {
+        "recipe": task.trainer.spec,
+        "methods": list(plan.methods),
+        "plan": repr(plan),
+        "seed_metric": trained.facts["float_metric"],
+        "quantized_metric": loop.evaluate(recipe, qnet, as_split(data.test)),
+        "points": chain.points,
+        "overhead": taken,
+        "tries": found.tries,
+        "sizes": {name: vars(item) for name, item in found.sizes.items()},
+    }
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the last method decided, and what its firmware takes."""
+
+    nas: Any
+    sizes: Mapping[str, budget.Sizes]
+    tries: int
+
+
+def _within_limits(
+    task: Task, plan: Plan, chain: Chain, model: Any, taken: Mapping[str, int], terminal: Terminal
+) -> _Found:
+    """Let the last method search, with tighter limits where its firmware misses the user's."""
+    limits = {name: limit - taken.get(name, 0) for name, limit in plan.goal.limits.items()}
+    for count in range(1, TRIES + 1):
+        nas, costs = chain.last(model, plan.goal.within(limits))
+        found = budget.sizes(_integers(task, chain.quantized(nas)), task.targets, task.options)
+        over = dict(budget.excess(found, task.search.limits))
+        if "cycles" in limits and costs["cycles"] > limits["cycles"]:
+            over["cycles"] = costs["cycles"] - limits["cycles"]
+        if not over or task.search.strength is not None:
+            return _Found(nas, found, count)
+        text = ", ".join(f"{name} by {value:.0f}" for name, value in over.items())
+        terminal.note(f"  try {count} of {TRIES}: misses {text}")
+        # What came out misses by so much: ask for as much less. A search that did not get where it was asked to is
+        # asked for more than that.
+        limits = {
+            name: max(0.05 * limit, limit - over.get(name, 0.0) - (0.01 * limit if name in over else 0.0))
+            for name, limit in limits.items()
+        }
+    name, value = next(iter(over.items()))
+    limit = task.search.limits.given()[name]
+    raise budget.missed("what the search found", name, limit + value, limit)
+
+
+def _integers(task: Task, qnet: QuantNetwork) -> Network:
+    from plinio_deploy.integerize import integerize
+
+    return integerize(qnet, task.trainer.recipe.name)
+
+
+def _untrained(task: Task, terminal: Terminal) -> Network | None:
+    """The integer network of the untrained model, with mixed widths if MPS will mix them."""
+    from dataclasses import replace
+
+    from plinio_deploy.quantization import LayerConfig
+    from plinio_deploy.recipes import training
+    from plinio_deploy.recipes.batches import iterate
+
+    recipe = task.trainer.recipe
+    model = training.build_model(recipe, task.trainer.training.seed)
+    config = training.recipe_config(recipe)
+    if "mps" in task.search.methods:
+        widths = sorted(set(recipe.search_w_bits) - {0})
+        plain = training.make_qnet(recipe, model)
+        paths = {node.path: len(plain.layer(node.name).bias) for node in plain.nodes if node.name in plain.layer_of}
+        mixed = {
+            path: LayerConfig(tuple(widths[index % len(widths)] for index in range(channels)))
+            for path, channels in paths.items()
+        }
+        config = replace(config, layers=mixed)
+    qnet = training.make_qnet(recipe, model, config)
+    x, _ = next(iterate(task.trainer.data.train, CHECKED_SAMPLES, None))
+    qnet.calibrate([x[:CHECKED_SAMPLES]])
+    try:
+        return _integers(task, qnet)
+    except UnsupportedModel as error:
+        terminal.detail(f"  not rehearsed: {error.what}")
+        return None
+
+
+class _Reporter:
+    """Tells the terminal of every epoch, with the time that is left at the pace so far."""
+
+    def __init__(self, plan: Plan, advance: Advance) -> None:
+        self._total, self._advance = plan.epochs(), advance
+        self._done = 0
+        self._start = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        self._done += 1
+        left = (time.monotonic() - self._start) / self._done * max(0, self._total - self._done)
+        costs = ", ".join(f"{name} {value:.0f}" for name, value in progress.costs.items())
+        text = f"{progress.phase} loss {progress.loss:.4f}, validation {progress.metric:.4f}"
+        about = f"about {left / 60:.0f} min left" if left >= 60 else f"about {left:.0f} s left"
+        self._advance(self._done, "; ".join(filter(None, (text, costs, about))))
