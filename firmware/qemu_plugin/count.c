@@ -62,6 +62,7 @@ typedef struct {
     instruction_t instruction;
     int if_executed;
     enum cause cause;
+    int can_read;        /* whether its operands' values are at hand */
     uint64_t seen;       /* execution in which `if_executed` was charged */
 } access_t;
 
@@ -197,7 +198,7 @@ static void operated(unsigned int vcpu, void *data)
     if (state != COUNTING) {
         return;
     }
-    if (!register_value(instruction->left, &left) || !register_value(instruction->right, &right)) {
+    if (!access->can_read || !register_value(instruction->left, &left) || !register_value(instruction->right, &right)) {
         blind++;
         left = UINT32_MAX >> instruction->is_signed; /* half-way for a divide, the most for a multiply */
         right = instruction->class == CLASS_DIVIDE ? 0x10000u : left;
@@ -206,7 +207,7 @@ static void operated(unsigned int vcpu, void *data)
 }
 
 /* Ask for the addresses or operands of an instruction whose cycles depend on them. */
-static void watch(struct qemu_plugin_insn *insn, const instruction_t *instruction, const cost_t *cost)
+static void watch(struct qemu_plugin_insn *insn, const instruction_t *instruction, const cost_t *cost, int can_read)
 {
     const enum cause cause = cost->cause;
     const int sized = instruction->access > 1u && timing.effects[EFFECT_UNALIGNED_WORD] > 0;
@@ -219,6 +220,7 @@ static void watch(struct qemu_plugin_insn *insn, const instruction_t *instructio
     access->instruction = *instruction;
     access->if_executed = cost->if_executed;
     access->cause = cause;
+    access->can_read = can_read;
     if (operands) {
         qemu_plugin_register_vcpu_insn_exec_cb(insn, operated, QEMU_PLUGIN_CB_R_REGS, access);
     } else {
@@ -239,14 +241,16 @@ static int backward(const struct qemu_plugin_insn *insn, const instruction_t *in
     return instruction->class == CLASS_BRANCH_CONDITIONAL && (instruction->size == 2u ? code[0] >> 7 : code[1] >> 2 & 1u);
 }
 
+/* Where an instruction ends is for the decoder to say: near the end of a page QEMU's size covers a look ahead as well. */
 static void add_timing(part_t *part, stream_t *stream, struct qemu_plugin_insn *insn)
 {
     const uint64_t address = qemu_plugin_insn_vaddr(insn);
     instruction_t instruction;
     cost_t cost;
-    thumb_decode(qemu_plugin_insn_data(insn), qemu_plugin_insn_size(insn), &instruction);
+    thumb_decode(qemu_plugin_insn_data(insn), &instruction);
+    const int can_read = timing_can_read(stream, &instruction);
     timing_next(stream, &instruction, &cost);
-    watch(insn, &instruction, &cost);
+    watch(insn, &instruction, &cost, can_read);
     const enum effect refill = timing.rules[instruction.class].refill;
     for (int i = 0; i < CAUSE_COUNT; i++) {
         part->extra[i] += cost.extra[i];
@@ -265,6 +269,7 @@ static void add_timing(part_t *part, stream_t *stream, struct qemu_plugin_insn *
     part->not_taken = backward(insn, &instruction) ? timing.effects[EFFECT_LOOP_EXIT] : 0;
     part->is_call = instruction.class == CLASS_CALL || instruction.class == CLASS_CALL_REGISTER;
     part->unknown += instruction.class == CLASS_UNKNOWN;
+    part->end = address + instruction.size;
 }
 
 static void translated(qemu_plugin_id_t plugin, struct qemu_plugin_tb *tb)
@@ -289,11 +294,10 @@ static void translated(qemu_plugin_id_t plugin, struct qemu_plugin_tb *tb)
             part->first_line = part->last_line = UINT64_MAX;
             qemu_plugin_register_vcpu_insn_exec_cb(insn, executed, QEMU_PLUGIN_CB_NO_REGS, part);
         }
-        if (timing.loaded) {
+        if (timing.loaded || by_function) {
             add_timing(part, &stream, insn);
         }
         part->instructions++;
-        part->end = address + qemu_plugin_insn_size(insn);
     }
 }
 

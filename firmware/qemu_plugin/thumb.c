@@ -4,6 +4,7 @@
  * Architecture Reference Manuals DDI 0403 (Armv7-M) and DDI 0553 (Armv8-M). */
 #include "thumb.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #define SP 13u
@@ -301,6 +302,7 @@ static void decode_wide(uint32_t code, instruction_t *out)
     } else if (!look_up(wide, sizeof wide / sizeof *wide, code, out) && (code & 0xfe400000u) == 0xe8400000u) {
         const int is_load = (code & BIT(20)) != 0u;
         out->class = is_load ? CLASS_LOAD_DOUBLE : CLASS_STORE_DOUBLE;
+        out->count = 2;
         set_fields(code, is_load ? "dTdDaN" : "sTsDaN", out);
         out->loaded = out->writes;
         out->writes |= (code & BIT(21)) != 0u ? out->address : 0u;
@@ -312,12 +314,12 @@ static void decode_wide(uint32_t code, instruction_t *out)
     }
 }
 
-void thumb_decode(const uint8_t *code, size_t size, instruction_t *instruction)
+void thumb_decode(const uint8_t *code, instruction_t *instruction)
 {
     const uint32_t first = (uint32_t)code[0] | (uint32_t)code[1] << 8;
     memset(instruction, 0, sizeof *instruction);
-    instruction->size = (uint8_t)size;
-    if (size == 4u) {
+    instruction->size = first >= 0xe800u ? 4u : 2u;
+    if (instruction->size == 4u) {
         decode_wide(first << 16 | (uint32_t)code[2] | (uint32_t)code[3] << 8, instruction);
     } else {
         decode_narrow(first, instruction);

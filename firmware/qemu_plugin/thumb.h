@@ -4,7 +4,6 @@
 #ifndef PLINIO_THUMB_H
 #define PLINIO_THUMB_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 /* Every class, with the part of the cycle count that what exceeds one cycle is booked under. */
@@ -85,8 +84,8 @@ typedef struct {
     uint8_t right;
 } instruction_t;
 
-/* Decode one instruction of `size` bytes at `code`. What is not known has the class UNKNOWN. */
-void thumb_decode(const uint8_t *code, size_t size, instruction_t *instruction);
+/* Decode the instruction at `code`. What is not known has the class UNKNOWN. Only as many bytes are read as it has. */
+void thumb_decode(const uint8_t *code, instruction_t *instruction);
 
 /* The number of a class by its name; -1 if there is none. */
 int thumb_class(const char *name);

@@ -244,9 +244,9 @@ static void scoreboard(stream_t *stream, const instruction_t *instruction, cost_
     }
 }
 
-int timing_is_conditional(const stream_t *stream)
+int timing_can_read(const stream_t *stream, const instruction_t *instruction)
 {
-    return stream->conditional > 0;
+    return (stream->in_flight >> instruction->left & 1u) == 0u && (stream->in_flight >> instruction->right & 1u) == 0u;
 }
 
 void timing_next(stream_t *stream, const instruction_t *instruction, cost_t *cost)
@@ -269,6 +269,8 @@ void timing_next(stream_t *stream, const instruction_t *instruction, cost_t *cos
     if (instruction->class == CLASS_IF_THEN) {
         stream->conditional = instruction->then;
     }
+    const int writes_back = cost->cause == CAUSE_LOAD || cost->cause == CAUSE_STORE;
+    stream->in_flight = (writes_back ? 0u : stream->in_flight) | instruction->writes;
     stream->previous = *instruction;
     stream->has_previous = 1;
 }

@@ -67,6 +67,7 @@ typedef struct {
     instruction_t previous;
     int has_previous;
     int conditional;            /* instructions that IT still governs */
+    uint32_t in_flight;         /* registers whose values QEMU may not have written back; see timing_can_read */
     long now;                   /* scoreboard: cycle of the last issue */
     long ready[24];             /* cycle in which a register can be used */
     int in_cycle;               /* instructions issued in it */
@@ -81,7 +82,10 @@ typedef struct {
 } cost_t;
 
 int timing_read(const char *path);
-int timing_is_conditional(const stream_t *stream);
+
+/* Whether QEMU holds the true values of an instruction's operands when it is about to be executed. Within a block it keeps
+ * registers to itself, and writes them back before each access to memory and at the block's end. */
+int timing_can_read(const stream_t *stream, const instruction_t *instruction);
 void timing_next(stream_t *stream, const instruction_t *instruction, cost_t *cost);
 
 /* Cycles that an access of so many bytes at an address costs because of where it lies; *waits: those of slow memory. */

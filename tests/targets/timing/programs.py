@@ -32,6 +32,14 @@ _TAIL = """
 buffer: .space 256
 """
 
+_FLOATING_POINT = """
+    ldr r0, =0xe000ed88
+    ldr r1, =0xf << 20
+    str r1, [r0]
+    dsb
+    isb
+"""
+
 _CALL = """
     ldr r0, =buffer
     mov r1, r0
@@ -39,19 +47,18 @@ _CALL = """
     mov r3, r0
     ldr r4, =buffer + 64
     movs r5, #7
-    movs r6, #3
-    movs r7, #0
+    movs r6, #8
     ldr r7, =buffer + 128
     bl {name}
 """
 
 
-def program(snippets: Mapping[str, str]) -> str:
-    """One function per snippet, called once each; r0 to r3 point to a buffer, r4 and r7 into it, r5 is 7, r6 is 3.
+def program(snippets: Mapping[str, str], *, floating_point: bool = False) -> str:
+    """One function per snippet, called once each; r0 to r4 and r7 point into a buffer, r5 is 7, r6 is 8.
 
-    A function begins at a multiple of 16 and returns by `bx r8`; a snippet that jumps itself says so.
+    A function begins at a multiple of 16 and ends with `bx lr`.
     """
-    text = _HEAD
+    text = _HEAD + (_FLOATING_POINT if floating_point else "")
     text += "".join(_CALL.format(name=name) + "    b 1f\n    .ltorg\n1:\n" for name in snippets)
     text += _TAIL
     for name, snippet in snippets.items():
@@ -60,12 +67,14 @@ def program(snippets: Mapping[str, str]) -> str:
     return text
 
 
-def counted(snippets: Mapping[str, str], target: str, folder: Path) -> functions.FunctionCounts:
+def counted(
+    snippets: Mapping[str, str], target: str, folder: Path, *, floating_point: bool = False
+) -> functions.FunctionCounts:
     """What the snippets take on a target, each with its `bx lr`."""
     board = registry.load(target)
     compiler = toolchains.require("gcc-arm")
     source, output = folder / "snippets.s", folder / "snippets.elf"
-    source.write_text(program(snippets))
+    source.write_text(program(snippets, floating_point=floating_point))
     flags = [flag for flag in board.flags if flag.startswith("-m")]
     layout = ["-Wl,--section-start=.vectors=0", "-Wl,-Ttext=0x100", "-Wl,-Tbss=0x20000100", "-Wl,-e,reset"]
     command = [compiler.path, *flags, "-nostdlib", "-static", *layout, str(source), "-o", str(output)]
