@@ -52,6 +52,7 @@ class Output:
         offset: what makes the unsigned code of a product: zero point less the least code.
         low, high: clamp, counted from the least code.
         saturate: whether products can leave 16 bits.
+        shift: of sums to the left, before their bias is added.
     """
 
     row_bytes: int
@@ -61,6 +62,7 @@ class Output:
     low: int
     high: int
     saturate: bool
+    shift: int
 
 
 # Stack of the micro-kernels: start of the patch, its end, constants, output, end of the weights of a run; then what the
@@ -137,11 +139,34 @@ def _block(pixels: int, layout: Columns, variant: Variant, out: Output, channels
     lines += [f".rept {layout.unroll // words}", *turn(variant), ".endr"]
     if layout.turns > 1:
         lines += [f"ldr r2, [sp, #{_END}]", "cmp r0, r2", f"bne {label}b"]
-    multipliers = ("r0", "r3", "r12", "lr")
-    lines += [f"ldr r2, [sp, #{_CONSTANTS}]", f"ldm r2!, {{{', '.join(multipliers)}}}", f"str r2, [sp, #{_CONSTANTS}]"]
+    lines += requantize(pixels, variant, out, _CONSTANTS)
+    return lines + store(pixels, out, channels)
+
+
+def requantize(pixels: int, variant: Variant, out: Output, constants: int) -> Lines:
+    """From accumulators to the four codes of each pixel in its first register.
+
+    Args:
+        pixels: one or two.
+        variant: what the accumulators hold.
+        out: what codes are.
+        constants: place on the stack of the pointer to multipliers (with a shift, to biases and multipliers).
+    """
+    four = ("r0", "r3", "r12", "lr")
+    load = f"ldm r2!, {{{', '.join(four)}}}"
+    lines: Lines = []
     for acc in PIXELS[:pixels]:
-        lines += _codes(acc, multipliers, variant, out)
-    return lines + _store(pixels, out, channels)
+        nested = [(lane, below) for lane, below in enumerate(variant.below) if below is not None]
+        lines += [f"sub {acc[lane]}, {acc[lane]}, {acc[below]}" for lane, below in reversed(nested)]
+    lines += [f"ldr r2, [sp, #{constants}]"]
+    if out.shift:
+        lines += [load]
+        for acc in PIXELS[:pixels]:
+            lines += [f"add {a}, {bias}, {a}, lsl #{out.shift}" for a, bias in zip(acc, four, strict=True)]
+    lines += [load, f"str r2, [sp, #{constants}]"]
+    for acc in PIXELS[:pixels]:
+        lines += _codes(acc, four, variant, out)
+    return lines
 
 
 def _start(pixels: int, variant: Variant) -> Lines:
@@ -256,13 +281,8 @@ def _separate_bytes_of_one(x: str) -> Lines:
 
 
 def _codes(acc: Sequence[str], multipliers: Sequence[str], variant: Variant, out: Output) -> Lines:
-    """From accumulators to four codes in the first register; the second, third and r2 are free afterwards."""
-    lines = [
-        f"sub {acc[lane]}, {acc[lane]}, {acc[below]}"
-        for lane, below in reversed(list(enumerate(variant.below)))
-        if below is not None
-    ]
-    lines += [f"smmul {a}, {a}, {m}" for a, m in zip(acc, multipliers, strict=True)]
+    """From sums to four codes in the first register; the others and r2 are free afterwards."""
+    lines = [f"smmul {a}, {a}, {m}" for a, m in zip(acc, multipliers, strict=True)]
     if out.saturate:
         lines += [f"ssat {a}, #{16 + scale}, {a}" for a, scale in zip(acc, variant.scales, strict=True)]
     even, odd, third, fourth = acc
@@ -302,15 +322,15 @@ def _clamp(registers: Sequence[str], out: Output, ones: int) -> Lines:
     return lines
 
 
-def _store(pixels: int, out: Output, channels: int) -> Lines:
-    """The codes of a block, of pixel 1 before pixel 0, whose place moves on."""
-    lines = [f"ldr r2, [sp, #{_OUT}]"]
+def store(pixels: int, out: Output, channels: int, place: int = _OUT) -> Lines:
+    """The codes of a block, of pixel 1 before pixel 0; the pointer at ``place`` on the stack moves on."""
+    lines = [f"ldr r2, [sp, #{place}]"]
     nbytes = channels * out.bits // 8 if out.bits == 8 else (channels * out.bits + 7) // 8
     if channels * out.bits % 8:
         lines += [f"and {acc[0]}, {acc[0]}, #{(1 << channels * out.bits) - 1}" for acc in PIXELS[:pixels]]
     for pixel in reversed(range(pixels)):
         lines += _bytes(PIXELS[pixel][0], nbytes, pixel * out.row_bytes)
-    return [*lines, f"adds r2, #{nbytes}", f"str r2, [sp, #{_OUT}]"]
+    return [*lines, f"adds r2, #{nbytes}", f"str r2, [sp, #{place}]"]
 
 
 def _bytes(register: str, nbytes: int, offset: int) -> Lines:

@@ -103,12 +103,14 @@ class Sums:
         bias: where they start, ``(C_out,)``.
         low, high: what they can reach at the end.
         multiplier: per channel.
+        shift: by which sums are shifted to the left before the bias is added; nearly always 0.
     """
 
     bias: IntArray
     low: IntArray
     high: IntArray
     multiplier: IntArray
+    shift: int
 
     @property
     def codes(self) -> tuple[int, int]:
@@ -117,16 +119,16 @@ class Sums:
 
 
 def sums(op: Conv | Linear, source: Tensor) -> Sums:
-    """The accumulators of a layer of flavour `Hi32` without a shift."""
+    """The accumulators of a layer of flavour `Hi32`; all but ``multiplier`` as they are after the shift."""
     requant = op.requant
     assert isinstance(requant, Hi32)
     flat = op.weights.codes.reshape(op.weights.out_channels, -1).astype(np.int64)
-    bias = op.bias.astype(np.int64) + source.qmin * flat.sum(axis=1)
-    span = source.qmax - source.qmin
+    bias = op.bias.astype(np.int64) + (source.qmin * flat.sum(axis=1) << requant.shift)
+    span = source.qmax - source.qmin << requant.shift
     low = bias + np.minimum(flat, 0).sum(axis=1) * span
     high = bias + np.maximum(flat, 0).sum(axis=1) * span
     multiplier = np.broadcast_to(requant.multiplier.astype(np.int64), bias.shape)
-    return Sums(bias, low, high, multiplier)
+    return Sums(bias, low, high, multiplier, requant.shift)
 
 
 def runs(op: Conv | Linear, found: Sums) -> tuple[Run, ...] | None:
@@ -214,10 +216,13 @@ def _block(variant: Variant, rows: list[list[int]], places: list[tuple[int, int]
 
 
 def _constants(variant: Variant, found: Sums, channels: list[int]) -> list[int]:
+    """First accumulators, multipliers; with a shift zeros, biases, multipliers."""
+    missing = [0] * (CHANNELS - len(channels))
+    biases = [int(found.bias[c]) << variant.scales[lane] for lane, c in enumerate(channels)] + missing
+    multipliers = [int(found.multiplier[c]) for c in channels] + [1] * len(missing)
+    if found.shift:
+        return [0] * CHANNELS + biases + multipliers
     starts: list[int] = []
-    for lane in range(CHANNELS):
-        bias = int(found.bias[channels[lane]]) if lane < len(channels) else 0
-        below = variant.below[lane]
-        starts.append(_wrap((bias << variant.scales[lane]) + (starts[below] if below is not None else 0)))
-    multipliers = [int(found.multiplier[c]) for c in channels] + [1] * (CHANNELS - len(channels))
+    for bias, below in zip(biases, variant.below, strict=True):
+        starts.append(_wrap(bias + (starts[below] if below is not None else 0)))
     return starts + multipliers

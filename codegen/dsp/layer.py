@@ -39,7 +39,7 @@ def fits(site: Site) -> bool:
     op = site.op
     if "dsp" not in site.isa or not isinstance(op, Conv | Linear):
         return False
-    if not isinstance(op.requant, Hi32) or op.requant.shift or site.output.row_bytes > MAX_ROW:
+    if not isinstance(op.requant, Hi32) or site.output.row_bytes > MAX_ROW:
         return False
     found = op.weights.runs()
     per_byte = 8 // site.output.bits
@@ -86,6 +86,7 @@ def output(site: Site, found: Sums) -> Output:
         offset=tensor.zero_point - tensor.qmin,
         low=requant.clamp[0] - tensor.qmin,
         high=requant.clamp[1] - tensor.qmin,
+        shift=requant.shift,
         saturate=low < -(1 << 15) or high >= 1 << 15,
     )
 
@@ -103,6 +104,7 @@ def variables(site: Site, layout: Columns, pixels: int, emitter: Emitter) -> Map
         "sums": sums,
         "asm_widen": widen(layout, pixels, signed=source.signed, sums=sums),
         "asm_products": assembly.products(pixels, layout, parts, output(site, found)),
+        "shift": found.shift,
         "flip": sum(1 << (source.bits * (i + 1) - 1) for i in lanes) if source.signed else 0,
         "clamp": requant.clamp,
         "weights": emitter.array("_w"),
