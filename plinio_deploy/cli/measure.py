@@ -15,11 +15,20 @@ def measure(
     out: options.Out = options.DEFAULT_OUT,
     samples: options.Samples = 0,
     trace_samples: options.TraceSamples = options.DEFAULT_TRACE_SAMPLES,
+    elf: options.Elf = None,
+    symbols: options.Symbols = "",
 ) -> None:
-    """Run the firmware, compare it with the interpreter, count instructions and bytes.
+    """Run the firmware, compare it with the interpreter, count instructions, cycles and bytes.
+
+    With --elf: count the named functions of any program that ends by semihosting, ours or not.
 
     Example: plinio-deploy measure --target cortex-m4 --out out
     """
+    if elf is not None:
+        from plinio_deploy.cli.functions import measure_program
+
+        measure_program(terminal, elf, symbols, target)
+        return
     from plinio_deploy.pipeline import line
     from plinio_deploy.pipeline.request import Request
     from plinio_deploy.pipeline.workspace import Workspace

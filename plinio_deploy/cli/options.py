@@ -107,6 +107,16 @@ Samples = Annotated[
 TraceSamples = Annotated[
     int, typer.Option("--trace-samples", metavar="N", min=0, help="Samples of which every single tensor is compared.")
 ]
+Elf = Annotated[
+    Path | None,
+    typer.Option("--elf", metavar="FILE", help="Measure this Arm program instead: no network, no comparison."),
+]
+Symbols = Annotated[
+    str,
+    typer.Option(
+        "--symbols", metavar="LIST", help="Its functions to count, separated by commas.", show_default=False
+    ),
+]
 Epochs = Annotated[
     int | None,
     typer.Option("--epochs", metavar="N", min=0, help="Epochs of float training instead of the recipe's number."),

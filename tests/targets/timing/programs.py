@@ -67,10 +67,8 @@ def program(snippets: Mapping[str, str], *, floating_point: bool = False) -> str
     return text
 
 
-def counted(
-    snippets: Mapping[str, str], target: str, folder: Path, *, floating_point: bool = False
-) -> functions.FunctionCounts:
-    """What the snippets take on a target, each with its `bx lr`."""
+def build(snippets: Mapping[str, str], target: str, folder: Path, *, floating_point: bool = False) -> Path:
+    """The ELF file of `program` for a target."""
     board = registry.load(target)
     compiler = toolchains.require("gcc-arm")
     source, output = folder / "snippets.s", folder / "snippets.elf"
@@ -79,4 +77,12 @@ def counted(
     layout = ["-Wl,--section-start=.vectors=0", "-Wl,-Ttext=0x100", "-Wl,-Tbss=0x20000100", "-Wl,-e,reset"]
     command = [compiler.path, *flags, "-nostdlib", "-static", *layout, str(source), "-o", str(output)]
     subprocess.run(command, check=True, capture_output=True, text=True)
-    return functions.count(board, output, list(snippets))
+    return output
+
+
+def counted(
+    snippets: Mapping[str, str], target: str, folder: Path, *, floating_point: bool = False
+) -> functions.FunctionCounts:
+    """What the snippets take on a target, each with its `bx lr`."""
+    output = build(snippets, target, folder, floating_point=floating_point)
+    return functions.count(registry.load(target), output, list(snippets))
