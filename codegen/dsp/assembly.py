@@ -16,6 +16,8 @@ That is all there are; what else is needed lies on the stack. Of one pixel by fo
     r2, r3, r8, r9          four words of the patch
     r4 - r7   accumulators
     r10, r11, r12, lr       packed weights
+
+One pixel whose 8-bit codes are read as they are (`Direct`) needs no patch: they are widened on the way.
 """
 
 from __future__ import annotations
@@ -70,36 +72,50 @@ class Output:
 _PATCH, _END, _CONSTANTS, _OUT, _LAST, _SUMS = 0, 4, 8, 12, 16, 20
 
 
+@dataclass(frozen=True)
+class Direct:
+    """Codes of one pixel are read where they lie: bytes, as many as the patch has halves.
+
+    Attributes:
+        signed: whether they are two's complement.
+    """
+
+    signed: bool
+
+
 def frame_bytes(runs: Sequence[Run], pixels: int) -> int:
     """Stack of a micro-kernel besides saved registers."""
-    sums = 16 * pixels if any(run.variant.sums for run in runs) else 0
+    sums = 16 * pixels + 4 if any(run.variant.sums for run in runs) else 0
     return _SUMS + sums
 
 
-def products(pixels: int, layout: Columns, runs: Sequence[Run], out: Output) -> Lines:
+def products(pixels: int, layout: Columns, runs: Sequence[Run], out: Output, direct: Direct | None = None) -> Lines:
     """A whole micro-kernel: one or two pixels by all channels.
 
-    Called as ``(patch, out, weights, constants)``; behind the patch lies the sum of each pixel's codes.
+    Called as ``(patch, out, weights, constants)``; behind the patch lies the sum of each pixel's codes. With ``direct``
+    the patch is one of bytes, and sums are taken here.
     """
     frame = frame_bytes(runs, pixels)
     lines = ["push {r4-r11, lr}", f"sub sp, #{frame}", f"str r0, [sp, #{_PATCH}]", f"str r1, [sp, #{_OUT}]"]
     lines += [f"str r3, [sp, #{_CONSTANTS}]", "mov r1, r2"]
-    lines += _large("r2", 4 * pixels * layout.words)
+    lines += _large("r2", (4 * pixels if direct is None else 2) * layout.words)
     lines += ["add r2, r0", f"str r2, [sp, #{_END}]"]
+    if direct is not None and any(run.variant.sums for run in runs):
+        lines += _sum(direct)
     label = 1
     for run in runs:
         if run.variant.sums:
-            lines += _sums_of(run.variant, pixels)
+            lines += _sums_of(run.variant, pixels, direct)
         if run.whole > 1:
             nbytes = 2 * layout.words * run.variant.words * run.whole
             lines += [*_large("r2", nbytes), "add r2, r1", f"str r2, [sp, #{_LAST}]"]
         if run.whole:
             lines += [f"{label}:"] if run.whole > 1 else []
-            lines += _block(pixels, layout, run.variant, out, CHANNELS, label + 1)
+            lines += _block(pixels, layout, run.variant, out, CHANNELS, label + 1, direct)
             lines += [f"ldr r0, [sp, #{_LAST}]", "cmp r1, r0", f"bne {label}b"] if run.whole > 1 else []
             label += 2
         if run.rest:
-            lines += _block(pixels, layout, run.variant, out, run.rest, label + 1)
+            lines += _block(pixels, layout, run.variant, out, run.rest, label + 1, direct)
             label += 2
     return [*lines, f"add sp, #{frame}", "pop {r4-r11, pc}"]
 
@@ -118,25 +134,37 @@ def _factors(variant: Variant) -> list[int]:
     return found
 
 
-def _sums_of(variant: Variant, pixels: int) -> Lines:
+def _flipped(direct: Direct, register: str) -> Lines:
+    return [f"eor {register}, {register}, #0x80808080"] if direct.signed else []
+
+
+def _sum(direct: Direct) -> Lines:
+    """The sum of a patch of bytes, kept where the last multiple of it will lie."""
+    lines = ["mov r3, #0", "mov r12, #0", f"ldr lr, [sp, #{_END}]", "9:", "ldr r2, [r0], #4"]
+    lines += [*_flipped(direct, "r2"), "usada8 r3, r2, r12, r3", "cmp r0, lr", "bne 9b"]
+    return [*lines, f"str r3, [sp, #{_SUMS + 16}]"]
+
+
+def _sums_of(variant: Variant, pixels: int, direct: Direct | None) -> Lines:
     """Store what the sums of the patch add to each accumulator."""
-    lines = [f"ldr r0, [sp, #{_END}]"]
+    lines = [f"ldr r0, [sp, #{_END}]"] if direct is None else []
     for pixel in range(pixels):
-        lines += [f"ldr r2, [r0, #{4 * pixel}]"]
+        lines += [f"ldr r2, [r0, #{4 * pixel}]" if direct is None else f"ldr r2, [sp, #{_SUMS + 16}]"]
         for lane, factor in enumerate(_factors(variant)):
             lines += [*_large("r3", factor), "mul r3, r3, r2", f"str r3, [sp, #{_SUMS + 16 * pixel + 4 * lane}]"]
     return lines
 
 
-def _block(pixels: int, layout: Columns, variant: Variant, out: Output, channels: int, label: int) -> Lines:
+def _block(
+    pixels: int, layout: Columns, variant: Variant, out: Output, channels: int, label: int, direct: Direct | None
+) -> Lines:
     """One block: accumulators start, products, requantization, stores."""
     lines = [f"ldr r0, [sp, #{_PATCH}]", f"ldr r2, [sp, #{_CONSTANTS}]", "ldm r2!, {r4-r7}"]
     lines += [f"str r2, [sp, #{_CONSTANTS}]"]
     lines += _start(pixels, variant)
     lines += [f"{label}:"] if layout.turns > 1 else []
-    turn = _turn_of_two if pixels == 2 else _turn_of_one
-    words = 2 if pixels == 2 else 4
-    lines += [f".rept {layout.unroll // words}", *turn(variant), ".endr"]
+    turn = _turn_of_two(variant) if pixels == 2 else _turn_of_one(variant, direct)
+    lines += [f".rept {layout.unroll // (2 if pixels == 2 else 4)}", *turn, ".endr"]
     if layout.turns > 1:
         lines += [f"ldr r2, [sp, #{_END}]", "cmp r0, r2", f"bne {label}b"]
     lines += requantize(pixels, variant, out, _CONSTANTS)
@@ -229,10 +257,13 @@ def _masked(products_of: object) -> Lines:
     return [*lines, "lsr r12, r12, #12", "and r12, r12, #0x000f000f", *products_of(3, "r12")]
 
 
-def _turn_of_one(variant: Variant) -> Lines:
+def _turn_of_one(variant: Variant, direct: Direct | None) -> Lines:
     """Four words of the patch of one pixel."""
     acc, xs, ws = PIXELS[0], ("r2", "r3", "r8", "r9"), ("r10", "r11", "r12", "lr")
     lines = [f"ldm r0!, {{{', '.join(xs)}}}"]
+    if direct is not None:
+        lines = ["ldr r2, [r0], #4", "ldr r8, [r0], #4", *_flipped(direct, "r2"), *_flipped(direct, "r8")]
+        lines += ["uxtb16 r3, r2, ror #8", "uxtb16 r2, r2", "uxtb16 r9, r8, ror #8", "uxtb16 r8, r8"]
 
     def one(x: str) -> object:
         return lambda lane, weights: [f"smlad {acc[lane]}, {weights}, {x}, {acc[lane]}"]

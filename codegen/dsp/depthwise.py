@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depthwise convolution: how weights are laid out, and the micro-kernel of two pixels by four channels, tap by tap.
 
-Registers: r0 a row of the input, r1 weights; r2, r3 channels (0, 2) and (1, 3) of a pixel; r12, lr those of the weights;
+Registers: r0 a row of the input, r1 weights; r2, r3 channels (0, 2) and (1, 3) of a pixel; r12, lr those of weights;
 r4 to r7 and r8 to r11 accumulators. The stack holds the rows, constants, output, end of the weights.
 """
 

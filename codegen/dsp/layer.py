@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from plinio_deploy.codegen.dsp import assembly, blocks
-from plinio_deploy.codegen.dsp.assembly import Output
+from plinio_deploy.codegen.dsp.assembly import Direct, Output
 from plinio_deploy.codegen.dsp.blocks import CHANNELS, Run, Sums
 from plinio_deploy.codegen.dsp.columns import Columns
 from plinio_deploy.codegen.dsp.widening import widen
@@ -57,14 +57,14 @@ def plan(site: Site) -> tuple[Sums, tuple[Run, ...]]:
     return found, parts
 
 
-def products_cost(site: Site, layout: Columns, pixels: int) -> float:
+def products_cost(site: Site, layout: Columns, pixels: int, *, direct: bool = False) -> float:
     """Estimated instructions of one call of ``products``."""
     _, parts = plan(site)
-    per_pixel = 0.5 * pixels
     total = 20.0
     for run in parts:
-        total += run.blocks * (BLOCK * (0.4 + per_pixel * 0.6) + 3.0 * layout.turns)
-        total += run.blocks * layout.words * WORD[run.variant.name] * (0.13 + 0.87 * per_pixel)
+        block = BLOCK if pixels == 2 else 0.7 * BLOCK
+        word = WORD[run.variant.name] - (0.0 if pixels == 2 else 5.0) + (1.25 if direct else 0.0)
+        total += run.blocks * (block + 3.0 * layout.turns + layout.words * word)
     return total
 
 
@@ -91,7 +91,9 @@ def output(site: Site, found: Sums) -> Output:
     )
 
 
-def variables(site: Site, layout: Columns, pixels: int, emitter: Emitter) -> Mapping[str, object]:
+def variables(
+    site: Site, layout: Columns, pixels: int, emitter: Emitter, direct: Direct | None = None
+) -> Mapping[str, object]:
     """What ``parts/dsp_products.c.j2`` needs."""
     found, parts = plan(site)
     source, requant = site.inputs[0], weighted(site).requant
@@ -101,9 +103,10 @@ def variables(site: Site, layout: Columns, pixels: int, emitter: Emitter) -> Map
         "layout": layout,
         "runs": parts,
         "pixels": pixels,
+        "direct": direct is not None,
         "sums": sums,
         "asm_widen": widen(layout, pixels, signed=source.signed, sums=sums),
-        "asm_products": assembly.products(pixels, layout, parts, output(site, found)),
+        "asm_products": assembly.products(pixels, layout, parts, output(site, found), direct),
         "shift": found.shift,
         "flip": sum(1 << (source.bits * (i + 1) - 1) for i in lanes) if source.signed else 0,
         "clamp": requant.clamp,
