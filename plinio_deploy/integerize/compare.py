@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -42,18 +45,21 @@ def in_torch_order(
     return flat.reshape(len(real), *shape)
 
 
-def layer_differences(qnet: QuantNetwork, lowered: Lowered, *inputs: Tensor) -> dict[str, int]:
+def layer_differences(
+    qnet: QuantNetwork, lowered: Lowered, *inputs: Tensor, codes: Mapping[str, npt.NDArray[Any]] | None = None
+) -> dict[str, int]:
     """Greatest difference between float and integers, in codes, of every node, each from equal inputs.
 
     Args:
         qnet: the network in its ordinary float mode.
         lowered: what became of it.
         inputs: real ``(N, ...)`` tensors.
+        codes: `trace_codes` of these, if already known.
 
     Returns:
         By node; reshapes and permutations, which are no tensors of the integer network, are left out.
     """
-    exact = trace_codes(lowered, *inputs)
+    exact = trace_codes(lowered, *inputs) if codes is None else codes
     real: dict[str, Tensor] = {}
     worst: dict[str, int] = {}
     for node in qnet.nodes:

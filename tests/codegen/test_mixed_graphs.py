@@ -115,7 +115,7 @@ def run_sanitized(cases: Mapping[str, Case], folder: Path) -> None:
 def _function(prefix: str, case: Case) -> str:
     """The C function that runs one network's samples."""
     manifest = case.manifest
-    tables = {
+    tables: dict[str, list[int]] = {
         "uint32_t offsets": [step.offset for step in manifest.steps],
         "uint32_t sizes": [step.bytes for step in manifest.steps],
         "int places": [step.place for step in manifest.steps],

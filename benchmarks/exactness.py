@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is what torch validates what the chip computes? The five reference networks at seven precisions, on real data.
+
+Each network is trained for a while in float, then for each precision with quantizers in; neither is trained to be good.
+Then, for each:
+
+- ``differing_codes``: torch in exact mode, with all of the model's channels in the model's order, against the numpy
+  interpreter of the integer network, whose 0-bit channels are gone and whose channels are in another order: codes that
+  differ, over every tensor. Has to be 0.
+- ``max_lsb``: the fake-quantized network in its ordinary float mode against the integers: the greatest difference in
+  codes that any layer makes from equal inputs. Has to be at most 1.
+- ``agreement``: share of test samples with the same decision, float mode from end to end against integers: the class
+  with the greatest output; for `ad` whether the sample is an anomaly (its error against the 90th percentile of that of
+  normal samples); for `tcn`, which gives one number, whether it is at most one code away.
+- ``targets`` (with ``--targets``): samples of which every tensor was compared on each target, and how many differ.
+
+::
+
+    python benchmarks/exactness.py --data-root ../data --targets host,cortex-m4 --json results.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from plinio_deploy import host, interpreter
+from plinio_deploy.codegen import Manifest, Options, generate
+from plinio_deploy.errors import DoesNotFit
+from plinio_deploy.integerize import Lowered, lower
+from plinio_deploy.integerize.compare import input_codes, layer_differences, trace_codes
+from plinio_deploy.network import Network
+from plinio_deploy.packing import pack
+from plinio_deploy.pipeline.build import Project
+from plinio_deploy.quantization import LayerConfig, QuantConfig, QuantNetwork, quantize
+from plinio_deploy.recipe import Data, Recipe, Split, load_recipe
+from plinio_deploy.targets import build, registry, runners
+from plinio_deploy.targets.runners.base import RunRequest
+from plinio_deploy.targets.schema import Target
+
+DATA = {
+    "ic": "cifar10",
+    "kws": "arabic_speech_commands",
+    "vww": "cifar100_person",
+    "ad": "hydraulic",
+    "tcn": "bidmc_ppg",
+}
+"""Folder of each network below ``--data-root``."""
+
+PRECISIONS = {"w8a8": (8, 8), "w4a8": (4, 8), "w4a4": (4, 4), "w2a8": (2, 8), "w2a2": (2, 2), "mixed": (8, 8)}
+"""Widths of weights and activations. ``mixed``: widths drawn per channel out of 2, 4 and 8, a fifth of the channels
+that may go removed, activations of 4 and 8 bits."""
+
+PRUNED = 0.2
+BATCH = 32
+CHUNK = 50
+"""Samples that are compared at a time."""
+
+
+@dataclass
+class Row:
+    """What was found of one network at one precision; see the module's text."""
+
+    network: str
+    precision: str
+    samples: int
+    exact_samples: int
+    tensors: int
+    removed_channels: int
+    differing_codes: int
+    max_lsb: int
+    layers_off_by_one: int
+    agreement: float
+    metric_float: float
+    metric_integer: float
+    targets: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Course:
+    """One network with its data, and how long it is trained."""
+
+    recipe: Recipe
+    data: Data
+    steps: int
+    qat_steps: int
+    seed: int
+
+    def batches(self, steps: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Random batches of the training data."""
+        rng = np.random.default_rng(seed)
+        train: Split = self.data.train
+        for _ in range(steps):
+            chosen = np.sort(rng.choice(len(train), min(BATCH, len(train)), replace=False))
+            yield torch.from_numpy(train.x[chosen]), torch.from_numpy(train.y[chosen])
+
+    def train(self, model: nn.Module, steps: int, lr: float) -> None:
+        """Adam on random batches."""
+        model.train()
+        optimizer = torch.optim.Adam(model.parameters(), lr)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
+        for x, y in self.batches(steps, self.seed):
+            optimizer.zero_grad()
+            self.recipe.loss(model(x), y).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+        model.eval()
+
+    def trained(self) -> nn.Module:
+        """The float network."""
+        torch.manual_seed(self.seed)
+        model = self.recipe.model()
+        self.train(model, self.steps, 2e-3)
+        return model
+
+    def quantized(self, model: nn.Module, precision: str) -> QuantNetwork:
+        """The network with quantizers in, calibrated and trained a little."""
+        w_bits, a_bits = PRECISIONS[precision]
+        low, high = self.recipe.input_range
+        plain = QuantConfig(w_bits=w_bits, a_bits=a_bits, input_range=(low, high))
+        example = torch.zeros((1, *self.recipe.input_shape))
+        if precision == "mixed":
+            layers = mixed_layers(quantize(model, example, plain), self.seed)
+            plain = QuantConfig(w_bits=w_bits, a_bits=a_bits, input_range=(low, high), layers=layers)
+        qnet = quantize(model, example, plain).calibrate(self.batches(8, self.seed + 1))
+        self.train(qnet, self.qat_steps, 5e-4)
+        return qnet
+
+
+def mixed_layers(qnet: QuantNetwork, seed: int) -> dict[str, LayerConfig]:
+    """Widths drawn per channel; of the channels that may go, those with the smallest weights get 0 bits."""
+    rng = np.random.default_rng(seed)
+    tied = qnet.channels
+    widths = {name: rng.choice((2, 4, 8), len(own)) for name, own in tied.outputs.items()}
+    size: dict[int, float] = {}
+    for index, component in enumerate(tied.components):
+        if component.prunable:
+            norms = [float(qnet.layer(name).weight[channel].detach().norm()) for name, channel in component.members]
+            size[index] = float(np.mean(norms))
+    for own in tied.outputs.values():
+        free = sorted({index for index in own.tolist() if index in size}, key=size.__getitem__)
+        for index in free[: int(PRUNED * len(free))]:
+            members = tied.components[index].members
+            if all(np.count_nonzero(widths[other]) > 1 for other, _ in members):
+                for other, channel in members:
+                    widths[other][channel] = 0
+    nodes = {node.name: node for node in qnet.nodes}
+    return {
+        nodes[name].path: LayerConfig(tuple(int(width) for width in own), int(rng.choice((4, 8))))
+        for name, own in widths.items()
+    }
+
+
+def decisions(recipe: Recipe, outputs: npt.NDArray[Any], split: Split, scale: float) -> npt.NDArray[Any]:
+    """What is decided from the outputs, one number per sample; only equal ones agree."""
+    if recipe.name == "ad":
+        error = np.mean(np.square(outputs - split.y[:, 1:]), 1)
+        normal = error[split.y[:, 0] == 0]
+        anomalous: npt.NDArray[Any] = (error > np.quantile(normal, 0.9)).astype(np.int64)
+        return anomalous
+    if recipe.name == "tcn":
+        codes: npt.NDArray[Any] = np.rint(outputs[:, 0] / scale).astype(np.int64)
+        return codes
+    best: npt.NDArray[Any] = np.argmax(outputs, axis=1)
+    return best
+
+
+def examine(
+    course: Course, qnet: QuantNetwork, precision: str, samples: int, exact_samples: int
+) -> tuple[Row, Lowered]:
+    """Everything but the targets."""
+    recipe, full = course.recipe, course.data.test
+    chosen = np.sort(np.random.default_rng(0).permutation(len(full))[:samples])
+    test = Split(full.x[chosen], full.y[chosen])
+    made = lower(qnet, recipe.name)
+    out = made.network.output_tensors()[0]
+    worst: dict[str, int] = {}
+    real: list[npt.NDArray[Any]] = []
+    whole: list[npt.NDArray[Any]] = []
+    for first in range(0, len(test), CHUNK):
+        x = torch.from_numpy(test.x[first : first + CHUNK])
+        codes = trace_codes(made, x)
+        for name, found in layer_differences(qnet, made, x, codes=codes).items():
+            worst[name] = max(worst.get(name, 0), found)
+        whole.append(host.dequantize(out, codes[out.name]).reshape(len(x), -1))
+        with torch.no_grad():
+            real.append(qnet(x).numpy().reshape(len(x), -1))
+    outputs = [np.concatenate(parts) for parts in (real, whole)]
+    left, right = (decisions(recipe, each, test, out.scale) for each in outputs)
+    agree = np.abs(left - right) <= (1 if recipe.name == "tcn" else 0)
+    row = Row(
+        network=recipe.name,
+        precision=precision,
+        samples=len(test),
+        exact_samples=min(exact_samples, len(test)),
+        tensors=len(made.network.tensors),
+        removed_channels=sum(layer.weight_quantizer.bits.count(0) for layer in map(qnet.layer, qnet.layer_of)),
+        differing_codes=differing_codes(qnet, made, torch.from_numpy(test.x[:exact_samples])),
+        max_lsb=max(worst.values()),
+        layers_off_by_one=sum(found == 1 for found in worst.values()),
+        agreement=float(np.mean(agree)),
+        metric_float=float(recipe.metric(outputs[0], test.y)),
+        metric_integer=float(recipe.metric(outputs[1], test.y)),
+    )
+    return row, made
+
+
+def differing_codes(qnet: QuantNetwork, made: Lowered, x: Tensor) -> int:
+    """Codes that differ between torch's exact mode, all channels in the model's order, and the interpreter."""
+    model = lower(qnet, made.network.name, compact=False)
+    differing = 0
+    for first in range(0, len(x), CHUNK):
+        part = x[first : first + CHUNK]
+        exact = trace_codes(model, part)
+        for name, codes in interpreter.run(made.network, input_codes(made, part)).items():
+            expected = exact[name].reshape(len(part), -1)[:, made.elements[name]]
+            differing += int(np.count_nonzero(expected != codes.reshape(len(part), -1)))
+    return differing
+
+
+def big_enough(target: Target) -> Target:
+    """The target itself; for the Cortex-M0+ its code on QEMU's Cortex-M3, which runs it and has the RAM."""
+    if target.name != "cortex-m0plus":
+        return target
+    larger = registry.load("cortex-m3")
+    memory = larger.memory.model_copy(update={"stack": 4096}) if larger.memory is not None else None
+    return target.model_copy(update={"memory": memory, "qemu": larger.qemu})
+
+
+def on_target(network: Network, codes: Sequence[npt.NDArray[Any]], target: Target) -> dict[str, Any]:
+    """Every tensor of a few samples on one target, against the interpreter."""
+    artifact = generate(network, Options(prefix="net", isa=tuple(target.features)))
+    manifest = Manifest.parse(artifact.files["manifest.json"])
+    values = interpreter.run(network, codes)
+    samples = len(codes[0])
+    given = b"".join(
+        pack(tensor, each[sample])
+        for sample in range(samples)
+        for tensor, each in zip(network.input_tensors(), codes, strict=True)
+    )
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            elf = build.build(artifact, Project(artifact, manifest).inputs, big_enough(target), Path(folder)).elf
+            run = runners.for_target(big_enough(target)).run(elf, RunRequest("trace", given, samples))
+    except DoesNotFit as error:
+        return {"samples": 0, "refused": str(error).split("\n")[0]}
+    place, differing = 0, 0
+    for sample in range(samples):
+        for step in manifest.steps:
+            expected = pack(network.tensors[step.tensor], values[step.tensor][sample])
+            differing += run.outputs[place : place + step.bytes] != expected
+            place += step.bytes
+    return {"samples": samples, "tensors": samples * len(manifest.steps), "differing_tensors": differing}
+
+
+def compare_network(name: str, given: argparse.Namespace) -> Iterator[Row]:
+    """All rows of one network."""
+    recipe = load_recipe(name, given.data_root / DATA[name])
+    course = Course(recipe, recipe.data(), given.steps, given.qat_steps, given.seed)
+    model = course.trained()
+    for precision in given.precisions:
+        qnet = course.quantized(model, precision)
+        row, made = examine(course, qnet, precision, given.samples, given.exact_samples)
+        if precision in given.target_precisions:
+            codes = input_codes(made, torch.from_numpy(course.data.test.x[: given.target_samples]))
+            for target in given.targets:
+                row.targets[target] = on_target(made.network, codes, registry.load(target))
+        yield row
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    names = lambda text: [part for part in text.split(",") if part]  # noqa: E731
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", type=Path, required=True, help="folder of " + ", ".join(DATA.values()))
+    parser.add_argument("--networks", type=names, default=list(DATA))
+    parser.add_argument("--precisions", type=names, default=list(PRECISIONS))
+    parser.add_argument("--samples", type=int, default=1000, help="test samples of float mode against integers")
+    parser.add_argument("--exact-samples", type=int, default=100, help="test samples of the exact comparison")
+    parser.add_argument("--steps", type=int, default=300, help="of float training, batches of 32")
+    parser.add_argument("--qat-steps", type=int, default=50)
+    parser.add_argument("--targets", type=names, default=[], help="host, cortex-m0plus, cortex-m4, ...")
+    parser.add_argument("--target-precisions", type=names, default=["w8a8", "mixed"])
+    parser.add_argument("--target-samples", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the rows there; rows of other networks in it are kept")
+    return parser.parse_args()
+
+
+def text_of(row: Row) -> str:
+    """One line of the table."""
+    targets = " ".join(
+        f"{name}:{found['refused'][:20] if 'refused' in found else found['differing_tensors']}"
+        for name, found in row.targets.items()
+    )
+    return (
+        f"{row.network:5} {row.precision:6} {row.differing_codes:9} {row.max_lsb:8} {100 * row.agreement:9.2f}"
+        f" {row.metric_float:7.4f} {row.metric_integer:7.4f} {row.samples:8} {row.removed_channels:8}  {targets}"
+    )
+
+
+def save(path: Path, rows: Sequence[Row], given: argparse.Namespace) -> None:
+    """Write the document; rows of an earlier run that this one does not replace stay."""
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    if path.is_file():
+        for old in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+            found[old["network"], old["precision"]] = old
+    for row in rows:
+        found[row.network, row.precision] = asdict(row)
+    order = [(network, precision) for network in DATA for precision in PRECISIONS]
+    document = {
+        "benchmark": "exactness",
+        "data": DATA,
+        "training": {"float_steps": given.steps, "qat_steps": given.qat_steps, "batch": BATCH, "seed": given.seed},
+        "torch": torch.__version__.split("+")[0],
+        "rows": [found[key] for key in order if key in found],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> int:
+    """Print the table; 1 if anything differs that must not."""
+    given = arguments()
+    torch.set_num_threads(1)
+    print("net   bits   differing  max_lsb  agree_%   float integer  samples  removed  targets: differing tensors")
+    rows: list[Row] = []
+    start = time.monotonic()
+    for name in given.networks:
+        for row in compare_network(name, given):
+            rows.append(row)
+            print(text_of(row), f" [{time.monotonic() - start:.0f} s]", flush=True)
+            if given.json is not None:
+                save(given.json, rows, given)
+    wrong = [row for row in rows if row.differing_codes or row.max_lsb > 1]
+    wrong += [row for row in rows for found in row.targets.values() if found.get("differing_tensors")]
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
