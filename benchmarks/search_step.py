@@ -10,6 +10,9 @@ fresh process grows by, at its peak over a few steps, above what imports take.
   and pointwise, and identity or, where the shape changes, pointwise), one path drawn per step. The draws of a round are
   a Latin square: every place runs each branch equally often, so that the result does not depend on luck.
 - ``supernet_mixed``: the same network, all paths in each step.
+- ``qat8``: quantization-aware training at 8/8 bits. Batch norms are folded in this and the following.
+- ``mps_layer``, ``mps_channel``: weights and activations out of (2, 4, 8) bits, weights per layer or per channel.
+- ``mps_prune``: weights per channel out of (0, 2, 4, 8) bits, activations of 8.
 
     python benchmarks/search_step.py --json
 
@@ -35,15 +38,22 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from plinio_deploy import PIT, SuperNet, SuperNetModule, cost
+from plinio_deploy import MPS, PIT, MPSType, SuperNet, SuperNetModule, cost, get_default_qinfo
+from plinio_deploy.quantization import quantize
 from plinio_deploy.recipes.models import ResNet8
+from plinio_deploy.search.methods.base import DNAS
 from plinio_deploy.search.methods.supernet import selection
 
 BATCH = 128
 BRANCHES = 4
 PLACES = 7
-METHODS = ("pit", "supernet_sampled", "supernet_mixed")
+METHODS = ("pit", "supernet_sampled", "supernet_mixed", "qat8", "mps_layer", "mps_channel", "mps_prune")
 EXTRA = ("supernet_unmerged", "supernet_nonlinear")
+MIXED = {
+    "mps_layer": (MPSType.PER_LAYER, (2, 4, 8), (2, 4, 8)),
+    "mps_channel": (MPSType.PER_CHANNEL, (2, 4, 8), (2, 4, 8)),
+    "mps_prune": (MPSType.PER_CHANNEL, (0, 2, 4, 8), (8,)),
+}
 SHAPE = (3, 32, 32)
 
 Model = nn.Module
@@ -86,6 +96,13 @@ def build(name: str) -> Model:
         return ResNet8()
     if name == "pit":
         return PIT(ResNet8(), cost=cost.params, input_shape=SHAPE)
+    if name == "qat8":
+        return quantize(ResNet8(), torch.zeros(1, *SHAPE)).calibrate([torch.rand(BATCH, *SHAPE)])
+    if name in MIXED:
+        kind, weights, activations = MIXED[name]
+        qinfo = get_default_qinfo(weights, activations)
+        batches = [torch.rand(BATCH, *SHAPE)]
+        return MPS(ResNet8(), cost.params_bit, input_shape=SHAPE, w_search_type=kind, qinfo=qinfo, calibration=batches)
     seeds = {
         "supernet_sampled": lambda: with_alternatives(alternatives, single_path=True),
         "supernet_mixed": lambda: with_alternatives(alternatives),
@@ -103,14 +120,14 @@ class Step:
         self.model = build(name).train()
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-3)
         generator = torch.Generator().manual_seed(1)
-        self.x = torch.randn(batch, *SHAPE, generator=generator)
+        self.x = torch.rand(batch, *SHAPE, generator=generator)
         self.y = torch.randint(0, 10, (batch,), generator=generator)
 
     def __call__(self) -> None:
         """Forward, cost, backward, update."""
         self.optimizer.zero_grad()
         loss = F.cross_entropy(self.model(self.x), self.y)
-        if isinstance(self.model, PIT | SuperNet):
+        if isinstance(self.model, DNAS):
             loss = loss + 1e-9 * self.model.cost
         torch.autograd.backward(loss)
         self.optimizer.step()
@@ -216,13 +233,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="per round; a multiple of 4")
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--extra", action="store_true", help="also configurations that are no target")
+    parser.add_argument("--only", metavar="NAMES", help="a comma-separated part of the configurations")
     parser.add_argument("--peak", metavar="NAME", help="print the peak memory of one configuration, in KiB")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.peak:
         print(peak(options.peak, options.steps, options.batch))
         return
-    names = ["plain", *METHODS, *(EXTRA if options.extra else ())]
+    chosen = options.only.split(",") if options.only else [*METHODS, *(EXTRA if options.extra else ())]
+    names = ["plain", *chosen]
     seconds = times(names, options.rounds, options.steps, options.batch)
     kib = peaks(names, options.steps, options.batch)
     result = {name: round(seconds[name] / seconds["plain"], 3) for name in names[1:]}
@@ -230,7 +249,7 @@ def main() -> None:
     if options.json:
         print(json.dumps({**result, "peak_memory": memory}))
         return
-    wrapping = construction([name for name in METHODS if name != "supernet_sampled"])
+    wrapping = construction([name for name in chosen if name in ("pit", "supernet_mixed")])
     print(f"plain step {1000 * seconds['plain']:.0f} ms of CPU, peak {kib['plain'] / 1024:.0f} MiB over imports")
     for name in names[1:]:
         note = f"   wrapped in {wrapping[name]:.0f} ms" if name in wrapping else ""

@@ -83,7 +83,7 @@ def test_it_prints_one_object_of_ratios() -> None:
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     found: dict[str, Any] = json.loads(line)
-    keys = ["pit", "supernet_sampled", "supernet_mixed"]
+    keys = ["pit", "supernet_sampled", "supernet_mixed", "qat8", "mps_layer", "mps_channel", "mps_prune"]
     assert list(found) == [*keys, "peak_memory"]
     assert list(found["peak_memory"]) == keys
     assert all(isinstance(value, float) for value in (*found["peak_memory"].values(), *(found[key] for key in keys)))
