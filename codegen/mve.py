@@ -163,7 +163,8 @@ def _pack(flat: IntArray, bits: int) -> bytes:
     whole[: flat.shape[0], : flat.shape[1]] = flat
     split = whole.reshape(channels // CHANNELS, CHANNELS, steps, lanes, LANES).transpose(0, 2, 1, 4, 3)
     shifts = np.arange(lanes) * bits
-    return (((split & ((1 << bits) - 1)) << shifts).sum(axis=-1)).astype(np.uint8).tobytes()
+    packed: npt.NDArray[np.uint8] = ((split & ((1 << bits) - 1)) << shifts).sum(axis=-1).astype(np.uint8)
+    return packed.tobytes()
 
 
 def products(layout: Products, bits: int, pixels: int, *, partial: bool) -> Lines:

@@ -57,4 +57,22 @@ def others(seed: int = 3) -> Network:
     return b.build()
 
 
-NETWORKS = (convolutions, deep, others)
+def depthwise(seed: int = 4) -> Network:
+    """Windows of one to five rows, odd widths, one column, dilation, lopsided padding, channels off the vectors."""
+    b = Builder(seed, name="depthwise")
+    for index, q in enumerate(QUANTIZERS):
+        out = QUANTIZERS[-1 - index]
+        x = b.input((5, 6, 8), q)
+        b.conv(x, 8, groups=8, padding=(1, 1, 1, 1), out=out, relu=True)
+        b.conv(x, 8, (2, 3), groups=8, out=q, w_bits=(4, 2))
+        b.conv(x, 8, (5, 1), groups=8, stride=(2, 2), padding=(3, 2, 0, 0), out=out)
+        y = b.input((4, 5, 11), q)
+        b.conv(y, 11, groups=11, stride=(2, 1), padding=(0, 1, 2, 0), out=out)
+        b.conv(y, 11, (2, 2), groups=11, dilation=(2, 3), padding=(1, 0, 0, 2), out=q)
+        b.conv(b.input((3, 1, 70), q), 70, groups=70, padding=(1, 1, 1, 1), out=out)
+        b.conv(b.input((1, 4, 130), q), 130, (1, 3), stride=(1, 2), groups=130, padding=(0, 0, 1, 0), out=out)
+    b.conv(b.input((1, 4, 1400), U8), 1400, (1, 3), groups=1400, out=U8)
+    return b.build()
+
+
+NETWORKS = (convolutions, deep, others, depthwise)
