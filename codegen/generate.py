@@ -20,6 +20,9 @@ from plinio_deploy.errors import UsageError
 from plinio_deploy.network import Concat, Conv, Linear, Network, Tensor
 from plinio_deploy.verify import verify
 
+_LOCAL = "net_lXX_symbol"
+"""Stands for the symbol of a layer while its parts are compared with those of others."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -79,13 +82,14 @@ class Layer:
 
 @dataclass
 class _Project:
-    """All that the file templates use, and the files made so far."""
+    """All that the file templates use, the files made so far, and the parts of layers with the symbol they carry."""
 
     program: Program
     options: Options
     vectors: Vectors | None
     helpers: Helpers = field(default_factory=Helpers)
     files: dict[str, bytes] = field(default_factory=dict)
+    parts: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, template: str, variables: Mapping[str, object]) -> None:
         self.files[name] = render(template, variables).encode()
@@ -185,6 +189,7 @@ def _layer(project: _Project, step: Step) -> Layer:
         "names": inputs,
         "output": site.output,
     }
+    parts, local = _parts(project, step, kernel.parts, variables)
     parameters = [
         (f"const {Emitter.ctype(tensor)} *{name}", shape_of(tensor))
         for name, tensor in zip(inputs, site.inputs, strict=True)
@@ -196,12 +201,24 @@ def _layer(project: _Project, step: Step) -> Layer:
         step=step,
         title=_title(step),
         parameters=tuple(parameters),
-        parts=render(kernel.parts, variables) if kernel.parts is not None else "",
-        body=render(kernel.template, variables),
+        parts=parts,
+        body=render(kernel.template, {**variables, "local": local}),
         arrays=tuple((emitter.array(array.suffix), array) for array in kernel.arrays(site)),
         run_call=_call(project.program, step, packed=False),
         trace_call=_call(project.program, step, packed=True),
     )
+
+
+def _parts(project: _Project, step: Step, template: str | None, variables: Mapping[str, object]) -> tuple[str, str]:
+    """What stands before a layer's function, and how names in it begin: layers with equal parts share them."""
+    if template is None:
+        return "", step.symbol
+    text = render(template, {**variables, "local": _LOCAL})
+    known = project.parts.get(text)
+    if known is not None:
+        return "", known
+    project.parts[text] = step.symbol
+    return text.replace(_LOCAL, step.symbol), step.symbol
 
 
 def _title(step: Step) -> str:
