@@ -1,39 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calibrated cost tables: ``luts/<target>.json``, read and checked here.
 
-A table holds a linear form per kind of op and pair of widths: ``cycles = sum(coefficient * feature)``. Features are
-counts that follow from shapes alone, listed in `FEATURES`; they are linear or multilinear in channels and kernel size,
-so that the form is differentiable as it stands. `plinio-deploy calibrate` fits the coefficients to measurements.
+A table holds a linear form per kernel and pair of widths: ``cycles = sum(coefficient * feature) * exp(residual)``.
+Features are counts that follow from shapes alone (`calibration.features`), so that the form is differentiable in
+channels and kernel size; the residual is what is left between measured layers, interpolated (`calibration.residual`).
+Which kernel a layer gets is a tree of questions (`calibration.choice`). `plinio-deploy calibrate` makes all of it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from plinio_deploy.errors import InvalidTargetFile, UsageError
 from plinio_deploy.targets import registry
+from plinio_deploy.targets.calibration import residual
+from plinio_deploy.targets.calibration.attributes import ATTRIBUTES, attributes
+from plinio_deploy.targets.calibration.choice import Tree, choose
+from plinio_deploy.targets.calibration.features import FEATURES, CeilDiv, FeatureName, ceil_div, form
+from plinio_deploy.targets.calibration.geometry import Geometry, Number, OpName
+
+__all__ = ["FEATURES", "FeatureName", "Lut", "OpName", "Term", "files", "load", "parse"]
 
 FOLDER = Path(__file__).resolve().parent / "luts"
 
-FEATURES: Mapping[str, str] = {
-    "layer": "1 for each call of the op",
-    "positions": "output positions (product of the spatial sizes)",
-    "outputs": "elements written",
-    "inputs": "elements of the inputs",
-    "columns": "elements gathered before a dot product: output positions x taps x input channels of a group x groups",
-    "macs": "multiply-accumulates; for pooling and sums the elements read by windows or operands",
-}
-"""What a coefficient multiplies."""
-
-OpName = Literal[
-    "conv", "pointwise", "depthwise", "linear", "conv_transpose", "add", "mul", "pool", "requantize", "copy"
-]
-FeatureName = Literal["layer", "positions", "outputs", "inputs", "columns", "macs"]
 Bits = Literal[2, 4, 8]
 Positive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -49,13 +44,57 @@ class Term(_Table):
         op: kind of op. ``pointwise`` is a convolution with one tap, ``depthwise`` one with a channel per group.
         w_bits: bits of the weights; None for ops without.
         a_bits: bits of the input activations.
+        kernel: of the generated code; None in a table that knows of one per op.
         coefficients: by feature, in the table's unit; features that are left out count nothing.
+    """
+
+    op: OpName
+    kernel: str | None = None
+    w_bits: Bits | None = None
+    a_bits: Bits = 8
+    coefficients: dict[FeatureName, Positive]
+
+
+class Choice(_Table):
+    """Which kernel executes an op at one pair of widths.
+
+    Attributes:
+        op: kind of op.
+        w_bits: as in `Term`.
+        a_bits: as in `Term`.
+        tree: a kernel's name, or ``[attribute, limit, tree up to the limit, tree above it]``.
     """
 
     op: OpName
     w_bits: Bits | None = None
     a_bits: Bits = 8
-    coefficients: dict[FeatureName, Positive]
+    tree: Any
+
+
+class ResidualTable(_Table):
+    """What the form of one kernel leaves over, see `calibration.residual.Residual`.
+
+    Attributes:
+        kernel: of the generated code.
+        scales: inverse length scale by attribute.
+        signal: variance.
+        noise: variance of what no attribute explains.
+        points: attributes of the measured layers.
+        weights: of the measured layers.
+    """
+
+    kernel: str
+    scales: dict[str, float]
+    signal: float
+    noise: float = 1e-4
+    points: list[list[float]]
+    weights: list[float]
+
+    @cached_property
+    def interpolation(self) -> residual.Residual:
+        """Ready to be evaluated."""
+        points = np.array(self.points, dtype=np.float64).reshape(len(self.weights), len(self.scales))
+        return residual.Residual(self.scales, self.signal, self.noise, points, np.array(self.weights))
 
 
 class LayerErrors(_Table):
@@ -71,11 +110,29 @@ class NetworkErrors(_Table):
     max: Positive
 
 
-class Validation(_Table):
-    """How far off the table is."""
+class Baseline(_Table):
+    """The same errors of another cost after its best scaling."""
 
     layers: LayerErrors
     networks: NetworkErrors | None = None
+
+
+class Validation(_Table):
+    """How far off the table is.
+
+    Attributes:
+        layers: over single layers.
+        networks: over whole networks.
+        count: of layers.
+        by_network: signed relative error of each network.
+        baselines: what other costs would have said, by name.
+    """
+
+    layers: LayerErrors
+    networks: NetworkErrors | None = None
+    count: int | None = None
+    by_network: dict[str, float] = Field(default_factory=dict)
+    baselines: dict[str, Baseline] = Field(default_factory=dict)
 
 
 class Lut(_Table):
@@ -86,7 +143,13 @@ class Lut(_Table):
         target: name of the target it was measured on.
         unit: what the form predicts.
         source: where the measurements came from (see DESIGN, section 4).
-        terms: at most one row for each op and pair of widths.
+        conditions: what measurements hold for: the core's configuration, the memory.
+        terms: at most one row for each op, pair of widths and kernel.
+        choices: which kernel a layer gets; none in a table that knows of one per op.
+        residuals: corrections by kernel.
+        call: what a network spends between two layers, in the table's unit.
+        fit: errors on the layers of the fit itself.
+        kernels: digest of the code generator that wrote the measured code.
         milliwatt_per_mhz: for energy; None where no published figure exists.
         power_source: who published it.
         validation: None for a table that was never checked against points outside the fit.
@@ -97,29 +160,70 @@ class Lut(_Table):
     target: str
     unit: Literal["cycles", "instructions"]
     source: Literal["rtl", "model", "instructions", "board"]
+    conditions: str | None = None
     terms: Annotated[tuple[Term, ...], Field(min_length=1, strict=False)]
+    choices: Annotated[tuple[Choice, ...], Field(strict=False)] = ()
+    residuals: Annotated[tuple[ResidualTable, ...], Field(strict=False)] = ()
+    call: Positive = 0.0
+    fit: LayerErrors | None = None
+    kernels: str | None = None
     milliwatt_per_mhz: Annotated[float, Field(gt=0)] | None = None
     power_source: str | None = None
     validation: Validation | None = None
     tools: dict[str, str] = Field(default_factory=dict)
 
-    def term(self, op: OpName, w_bits: int | None, a_bits: int) -> Term:
-        """The row for an op; a pointwise convolution falls back on ``conv``.
+    @cached_property
+    def _rows(self) -> dict[tuple[OpName, int | None, int, str | None], Term]:
+        return {(row.op, row.w_bits, row.a_bits, row.kernel): row for row in self.terms}
+
+    @cached_property
+    def _trees(self) -> dict[tuple[OpName, int | None, int], Tree]:
+        return {(row.op, row.w_bits, row.a_bits): row.tree for row in self.choices}
+
+    @cached_property
+    def _residuals(self) -> dict[str, residual.Residual]:
+        return {row.kernel: row.interpolation for row in self.residuals}
+
+    def term(self, op: OpName, w_bits: int | None, a_bits: int, kernel: str | None = None) -> Term:
+        """The row for an op; a pointwise convolution falls back on ``conv``, a maximum on ``pool``.
 
         Raises:
             UsageError: the table has none.
         """
-        rows: dict[tuple[str, int | None, int], Term] = {(row.op, row.w_bits, row.a_bits): row for row in self.terms}
-        names: tuple[OpName, ...] = ("pointwise", "conv") if op == "pointwise" else (op,)
-        for name in names:
-            if (name, w_bits, a_bits) in rows:
-                return rows[name, w_bits, a_bits]
+        instead: dict[OpName, OpName] = {"pointwise": "conv", "max_pool": "pool"}
+        for name in (op, instead.get(op, op)):
+            if (name, w_bits, a_bits, kernel) in self._rows:
+                return self._rows[name, w_bits, a_bits, kernel]
         widths = f"{a_bits}-bit activations" if w_bits is None else f"{w_bits}-bit weights, {a_bits}-bit activations"
         raise UsageError(
             f"the cost table of {self.target} has no row for {op} at {widths}",
-            expected="one of " + ", ".join(sorted({f"{o} w{w or '-'} a{a}" for o, w, a in rows})),
+            expected="one of " + ", ".join(sorted({f"{o} w{w or '-'} a{a}" for o, w, a, _ in self._rows})),
             hints=[f"Measure it: plinio-deploy calibrate --target {self.target}"],
         )
+
+    def choose(self, at: Geometry) -> tuple[Term, float]:
+        """The row for one op, and the factor on what its form says."""
+        tree = self._trees.get((at.op, at.w_bits, at.a_bits))
+        if tree is None:
+            return self.term(at.op, at.w_bits, at.a_bits), 1.0
+        traits = attributes(at)
+        kernel = choose(tree, traits)
+        correction = self._residuals.get(kernel)
+        factor = 1.0 if correction is None else float(np.exp(correction.at(traits)))
+        return self.term(at.op, at.w_bits, at.a_bits, kernel), factor
+
+    def predict(self, at: Geometry, ceil: CeilDiv = ceil_div) -> Number:
+        """Cycles or instructions of one op, or of the channels of one width of it.
+
+        Args:
+            at: the op; where it holds tensors, the result is one, with their gradients through the form.
+            ceil: division that rounds up.
+
+        Raises:
+            UsageError: the table has no row for it.
+        """
+        term, factor = self.choose(at)
+        return factor * form(term.coefficients, at, ceil)
 
 
 def files() -> dict[str, Path]:
@@ -173,8 +277,40 @@ def parse(text: str, source: str) -> Lut:
         raise InvalidTargetFile(
             "a cost table names another target", where=source, got=lut.target, expected=Path(source).stem
         )
-    keys = [(row.op, row.w_bits, row.a_bits) for row in lut.terms]
+    keys = [(row.op, row.w_bits, row.a_bits, *([row.kernel] if row.kernel else [])) for row in lut.terms]
     twice = sorted({str(key) for key in keys if keys.count(key) > 1})
     if twice:
         raise InvalidTargetFile("a cost table has two rows for one op", where=source, got=", ".join(twice))
+    _check_parts(lut, source)
     return lut
+
+
+def _check_parts(lut: Lut, source: str) -> None:
+    """Trees and residuals name attributes and kernels that exist."""
+    rows = {(row.op, row.w_bits, row.a_bits, row.kernel) for row in lut.terms}
+    for choice in lut.choices:
+        for kernel in _leaves(choice.tree, source):
+            if (choice.op, choice.w_bits, choice.a_bits, kernel) not in rows:
+                raise InvalidTargetFile("a cost table chooses a kernel it has no row for", where=source, got=kernel)
+    for table in lut.residuals:
+        unknown = sorted(set(table.scales) - set(ATTRIBUTES))
+        lengths = {len(table.weights), len(table.points)}
+        widths = {len(point) for point in table.points} - {len(table.scales)}
+        if unknown or len(lengths) > 1 or widths:
+            raise InvalidTargetFile(
+                "a cost table's residuals do not fit together", where=f"{source}: {table.kernel}", got=unknown or None
+            )
+
+
+def _leaves(tree: Any, source: str) -> set[str]:
+    """Kernels of a tree."""
+    if isinstance(tree, str):
+        return {tree}
+    if (
+        not isinstance(tree, list)
+        or len(tree) != 4
+        or tree[0] not in ATTRIBUTES
+        or not isinstance(tree[1], int | float)
+    ):
+        raise InvalidTargetFile("a cost table holds a broken tree", where=source, got=str(tree)[:80])
+    return _leaves(tree[2], source) | _leaves(tree[3], source)

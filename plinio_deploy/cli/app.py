@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from plinio_deploy import __version__
-from plinio_deploy.cli import build, doctor, generate, integerize, measure, report, run, search, targets, train
+from plinio_deploy.cli import (
+    build,
+    calibrate,
+    doctor,
+    generate,
+    integerize,
+    measure,
+    report,
+    run,
+    search,
+    targets,
+    train,
+)
 
 app = typer.Typer(
     name="plinio-deploy",
@@ -51,4 +63,5 @@ app.command(rich_help_panel=STAGES)(build.build)
 app.command(rich_help_panel=STAGES)(measure.measure)
 app.command(rich_help_panel=STAGES)(report.report)
 app.add_typer(targets.app, name="targets", rich_help_panel=OTHER)
+app.command(rich_help_panel=OTHER)(calibrate.calibrate)
 app.command(rich_help_panel=OTHER)(doctor.doctor)

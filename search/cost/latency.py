@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -20,13 +21,13 @@ from plinio_deploy.search.cost.layer import (
     input_bits,
     linear,
     one_of,
-    output_positions,
-    product,
     seen_as,
     weight_bits,
 )
+from plinio_deploy.search.cost.rounding import ceil_div, value
 from plinio_deploy.search.cost.spec import Add, Copy, CostSpec, Mul, Pool, Requantize, Spec
-from plinio_deploy.targets.luts import FeatureName, Lut, OpName, load
+from plinio_deploy.targets.calibration.geometry import Geometry, OpName, conv_name, inside_fraction
+from plinio_deploy.targets.luts import Lut, load
 
 _OPS: Mapping[type, OpName] = {Add: "add", Mul: "mul", Pool: "pool", Requantize: "requantize", Copy: "copy"}
 
@@ -79,57 +80,114 @@ def from_table(table: Lut, scale: float = 1.0, unit: str = "") -> CostSpec:
     return cost
 
 
-def _conv_name(layer: Layer) -> OpName:
-    if layer.depthwise:
-        return "depthwise"
-    return "pointwise" if all(float(size) == 1 for size in layer.kernel) and layer.groups == 1 else "conv"
-
-
 def _searched(table: Lut, op: OpName | None, scale: float, layer: Layer, spec: Spec) -> Number:
-    return scale * _weighted(table, op or _conv_name(layer), layer, spec)
-
-
-def _weighted(table: Lut, op: OpName, layer: Layer, spec: Spec) -> Number:
     bits = one_of("weight width", weight_bits(spec), (0, 2, 4, 8))
-    if bits == 0:
+    if bits == 0 or value(layer.cout) <= 0 or value(layer.cin) <= 0:
         return 0.0
-    term = table.term(op, bits, one_of("activation width", input_bits(spec), (2, 4, 8)))
-    positions = output_positions(spec)
-    features: dict[FeatureName, Number] = {
-        "layer": 1.0,
-        "positions": float(positions),
-        "outputs": layer.cout * positions,
-        "inputs": layer.cin * _input_positions(spec),
-        "columns": layer.cin * layer.taps * layer.positions,
-        "macs": layer.weights * layer.positions,
-    }
-    return _form(term.coefficients, features)
+    share = layer.cout / spec["all_channels"] if "all_channels" in spec else 1.0
+    at = Geometry(
+        op=op or _conv_name(spec),
+        w_bits=bits,
+        a_bits=_a_bits(spec),
+        cin=layer.cin,
+        cout=layer.cout,
+        share=share,
+        groups=layer.cin if layer.depthwise else layer.groups,
+        **_window(spec, layer.kernel),
+        out_bits=_out_bits(spec),
+    )
+    # What is spent between layers, once for each: by a layer's parts together.
+    total: Number = scale * (table.predict(at, ceil_div) + table.call * share)
+    return total
 
 
 def _plain(table: Lut, op: OpName, scale: float, spec: Spec) -> Number:
     elements: Number = spec["elements"]
-    operands = int(spec.get("inputs", 1))
-    shape = spec["output_shape"]
-    macs = elements * product(spec["kernel_size"]) if op == "pool" else elements * operands
-    features: dict[FeatureName, Number] = {
-        "layer": 1.0,
-        "positions": float(math.prod(int(size) for size in shape[2:])),
-        "outputs": elements,
-        "inputs": macs if op == "pool" else elements * operands,
-        "columns": 0.0,
-        "macs": macs,
-    }
-    term = table.term(op, None, one_of("activation width", input_bits(spec), (2, 4, 8)))
-    return scale * _form(term.coefficients, features)
-
-
-def _form(coefficients: Mapping[FeatureName, float], features: Mapping[FeatureName, Number]) -> Number:
-    total: Number = 0.0
-    for name, coefficient in coefficients.items():
-        total = total + features[name] * coefficient
+    if value(elements) <= 0:
+        return 0.0
+    window = _window(spec, spec.get("kernel_size", ()))
+    channels = elements / math.prod(window["output"])
+    at = Geometry(
+        op="max_pool" if op == "pool" and spec.get("maximum") else op,
+        w_bits=None,
+        a_bits=_a_bits(spec),
+        cin=channels / int(spec.get("inputs", 1)) if op == "copy" else channels,
+        cout=channels,
+        operands=int(spec.get("inputs", 1)),
+        **window,
+        out_bits=_out_bits(spec),
+    )
+    total: Number = scale * (table.predict(at, ceil_div) + table.call)
     return total
 
 
-def _input_positions(spec: Spec) -> int:
-    shape = spec["input_shape"]
-    return math.prod(int(size) for size in (shape[1:-1] if "in_features" in spec else shape[2:]))
+def _a_bits(spec: Spec) -> int:
+    return one_of("activation width", input_bits(spec), (2, 4, 8))
+
+
+def _out_bits(spec: Spec) -> int | None:
+    if "out_precision" not in spec:
+        return None
+    return one_of("activation width", spec["out_precision"], (2, 4, 8))
+
+
+def _conv_name(spec: Spec) -> OpName:
+    """The kind of a convolution, decided on the layer as it was built."""
+    static = spec.get("static", spec)
+    groups = int(static["groups"])
+    kernel = tuple(float(size) for size in static["kernel_size"])
+    return conv_name(kernel, groups, depthwise=1 < groups == int(static["in_channels"]))
+
+
+def _window(spec: Spec, kernel: Sequence[Number]) -> dict[str, Any]:
+    """Axes as a table counts them: two of them, the first of length 1 where there is one, or none in a vector.
+
+    More than two axes are taken as two: all but the last are one.
+    """
+    if "in_features" in spec:
+        positions = math.prod(int(size) for size in spec["output_shape"][1:-1])
+        return {"source": (positions, 1), "output": (positions, 1)}
+    static = spec.get("static", spec)
+    source, output = (_two([int(size) for size in spec[name][2:]]) for name in ("input_shape", "output_shape"))
+    built = _two([int(size) for size in static.get("kernel_size", ())])
+    stride = _two(_axes(static.get("stride", 1), len(kernel)))
+    padding = static.get("padding", 0)
+    dilation = _two(_axes(static.get("dilation", 1), len(kernel)))
+    inside = []
+    for i in range(2):
+        before = _before(padding, i, len(kernel), built[i], dilation[i])
+        inside.append(inside_fraction(source[i], output[i], built[i], stride[i], before, dilation[i]) or 1.0)
+    return {
+        "kernel": _two(list(kernel)),
+        "stride": stride,
+        "source": source,
+        "output": output,
+        "inside": (inside[0], inside[1]),
+    }
+
+
+def _two(sizes: Sequence[Any]) -> tuple[Any, Any]:
+    """Two axes out of any number."""
+    first: Any = 1
+    for size in sizes[:-1]:
+        first = first * size
+    return first, sizes[-1] if sizes else 1
+
+
+def _axes(setting: Any, count: int) -> list[int]:
+    """One number per axis out of a module's setting; None stands for the kernel's size and is not needed then."""
+    if isinstance(setting, tuple | list):
+        return [int(size) for size in setting]
+    return [int(setting) if isinstance(setting, int) else 1] * count
+
+
+def _before(padding: Any, axis: int, axes: int, kernel: int, dilation: int) -> int:
+    """Elements added before the input along one of two axes."""
+    if padding == "same":
+        return dilation * (kernel - 1) // 2
+    if isinstance(padding, str):
+        return 0
+    numbers = _axes(padding, axes)
+    if axes == 1:
+        return numbers[0] if axis == 1 else 0
+    return numbers[min(axis, len(numbers) - 1)] if numbers else 0

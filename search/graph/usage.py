@@ -203,6 +203,7 @@ class _Walk:
         extra: dict[str, Any] = {}
         if kind is Pool:
             extra["kernel_size"] = _window(node, module, input_shape, tuple(shape))
+            extra["maximum"] = "max" in (type(module).__name__.lower() if module is not None else name_of(node))
         self.calls.append(
             Call(label, kind, module, segments, form, reads, writes, input_shape, tuple(shape), features, extra)
         )

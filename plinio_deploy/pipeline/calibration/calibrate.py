@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calibration of one target: measure the design, fit a table, measure what the fit never saw, write the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plinio_deploy.artifact import write_atomically
+from plinio_deploy.console import Terminal
+from plinio_deploy.errors import DeviceError
+from plinio_deploy.network import Network
+from plinio_deploy.pipeline.calibration import bench, design
+from plinio_deploy.pipeline.calibration.bench import Run
+from plinio_deploy.pipeline.calibration.micro import Spec
+from plinio_deploy.pipeline.calibration.table import dump
+from plinio_deploy.pipeline.calibration.validate import validate
+from plinio_deploy.pipeline.stage import writing
+from plinio_deploy.targets import luts, registry
+from plinio_deploy.targets.calibration.fitting import Origin, Point, fit
+from plinio_deploy.targets.calibration.geometry import Geometry, of_op
+from plinio_deploy.targets.calibration.power import POWER
+from plinio_deploy.targets.luts import Lut
+from plinio_deploy.targets.schema import Target
+
+FIT, HELD_OUT = "fit", "held out"
+"""Names of the two designs: drawn alike, never the same layers."""
+
+HELD_OUT_SHARE = 0.3
+
+LEAST = 12
+"""Layers that every kernel should get at each pair of widths, if it ever is chosen there."""
+
+LOOKED_AT = 150
+"""Layers per op and pair of widths that the code generator is asked about: which kernel would it choose?"""
+
+SLOW = 0.6
+"""Share of the design that a simulator measures."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a set of layers took.
+
+    Attributes:
+        points: layers, those that run no code left out.
+        runs: the firmwares.
+    """
+
+    points: tuple[Point, ...]
+    runs: tuple[Run, ...]
+
+
+def calibrate(name: str, terminal: Terminal, out: Path | None = None, *, share: float | None = None) -> Lut:
+    """Make the table of a target, validate it and write it.
+
+    Args:
+        name: of the target.
+        terminal: told what goes on.
+        out: folder for ``<target>.json``; None: beside the tables that come with the package.
+        share: of the design; None: all of it, on simulators `SLOW`.
+
+    Raises:
+        UnknownTarget, UsageError: no such target, or one that counts nothing.
+        ToolMissing, BuildFailed, DeviceError: see `plinio_deploy.targets`.
+        OutputError: the table cannot be written.
+    """
+    target = registry.load(name)
+    lut = make(target, terminal, share=share)
+    lut = lut.model_copy(
+        update={"validation": validate(lut, target, terminal, HELD_OUT, HELD_OUT_SHARE * _share(target, share))}
+    )
+    folder = luts.FOLDER if out is None else out
+    path = folder / f"{target.name}.json"
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, dump(lut).encode())
+    terminal.note(f"table: {path}")
+    return lut
+
+
+def validate_table(name: str, terminal: Terminal) -> Lut:
+    """The table of a target with its validation measured anew; nothing is written."""
+    target, lut = registry.load(name), luts.load(name)
+    found = validate(lut, target, terminal, HELD_OUT, HELD_OUT_SHARE * _share(target, None))
+    return lut.model_copy(update={"validation": found})
+
+
+def is_stale(lut: Lut, target: Target) -> bool:
+    """Whether the code generator has changed what it writes for this target since the table was fitted."""
+    return lut.kernels is not None and lut.kernels != bench.digest(_sample(), target)
+
+
+def make(target: Target, terminal: Terminal, *, share: float | None = None) -> Lut:
+    """Measure the design and fit; see `calibrate`."""
+    specs = complete(design.layers(FIT, _share(target, share)), target)
+    terminal.note(f"{target.name}: {len(specs)} layers")
+    found = measure(specs, target, terminal, "fit")
+    if not found.points:
+        raise DeviceError(f"{target.name} counted nothing")
+    choices = _choices(specs, target)
+    return fit(found.points, choices, _origin(target, found.runs))
+
+
+def measure(specs: Sequence[Spec], target: Target, terminal: Terminal, name: str) -> Measured:
+    """Run layers on a target."""
+    networks = bench.layer_networks(specs, name)
+    runs = bench.run_all(networks, target, terminal, f"{target.name} {name}")
+    points = [point for network, run in zip(networks, runs, strict=True) for point in points_of(network, run)]
+    return Measured(tuple(points), tuple(runs))
+
+
+def points_of(network: Network, run: Run) -> list[Point]:
+    """The layers of a network as points of a fit."""
+    ops = {op.name: op for op in network.ops}
+    points = []
+    for layer in run.layers:
+        parts = of_op(network, ops[layer.name])
+        value = layer.instructions if layer.cycles is None else layer.cycles
+        if parts and value > 0:
+            points.append(Point(parts, layer.kernel, float(value)))
+    return points
+
+
+def complete(specs: Sequence[Spec], target: Target) -> list[Spec]:
+    """The design, and more layers for kernels that would be measured on too few."""
+    found = list(specs)
+    groups: dict[tuple[Any, ...], list[Spec]] = {}
+    for spec in specs:
+        if len(spec.w_bits) == 1:
+            groups.setdefault(_group(spec), []).append(spec)
+    for members in groups.values():
+        extra = design.more(FIT, members[0], LOOKED_AT // 2)
+        kernels = _kernels([*members, *extra], target)
+        own, others = kernels[: len(members)], kernels[len(members) :]
+        wanted = min(LEAST, len(members))
+        for kernel in sorted(set(others) | set(own)):
+            rare = [spec for spec, chosen in zip(extra, others, strict=True) if chosen == kernel]
+            found += rare[: max(0, wanted - own.count(kernel))]
+    return found
+
+
+def _group(spec: Spec) -> tuple[Any, ...]:
+    """Layers that the code generator has the same kernels for."""
+    return spec.op, spec.groups > 1, spec.kernel == (1, 1), spec.w_bits, spec.a_bits
+
+
+def _share(target: Target, share: float | None) -> float:
+    return share if share is not None else SLOW if target.runner == "rtl" else 1.0
+
+
+def _kernels(specs: Sequence[Spec], target: Target) -> list[str]:
+    networks = bench.layer_networks(specs, "look")
+    kernels = bench.kernels_of(networks, target)
+    return [kernels[f"look{index}"] for index in range(len(specs))]
+
+
+def _choices(specs: Sequence[Spec], target: Target) -> Mapping[Geometry, str]:
+    """Kernels of many more layers than are measured, where the code generator has a choice at all."""
+    groups: dict[tuple[Any, ...], Spec] = {}
+    for spec in specs:
+        if len(spec.w_bits) == 1:
+            groups.setdefault(_group(spec), spec)
+    asked = [more for spec in groups.values() for more in design.more("choice", spec, LOOKED_AT)]
+    networks = bench.layer_networks(asked, "look")
+    kernels = bench.kernels_of(networks, target)
+    return {of_op(network, op)[0]: kernels[op.name] for network in networks for op in network.ops if op.name in kernels}
+
+
+def _sample() -> list[Network]:
+    """Layers of every op at every pair of widths, for the digest of the generated code."""
+    return bench.layer_networks(design.layers("digest", 0.05), "digest")
+
+
+def _origin(target: Target, runs: Sequence[Run]) -> Origin:
+    last = runs[-1]
+    cycles = all(run.cycles is not None for run in runs)
+    layers = sum(len(run.layers) for run in runs)
+    between = sum(
+        run.cycles - sum(layer.cycles or 0 for layer in run.layers)
+        if cycles and run.cycles is not None
+        else run.instructions - sum(layer.instructions for layer in run.layers)
+        for run in runs
+    )
+    power = POWER.get(target.name)
+    return Origin(
+        target=target.name,
+        unit="cycles" if cycles else "instructions",
+        source="instructions" if not cycles or last.source is None else last.source,  # type: ignore[arg-type]
+        conditions=last.conditions,
+        tools=last.tools,
+        kernels=bench.digest(_sample(), target),
+        call=round(between / max(layers, 1), 2),
+        milliwatt_per_mhz=power.milliwatt_per_mhz if power is not None and cycles else None,
+        power_source=power.source if power is not None and cycles else None,
+    )

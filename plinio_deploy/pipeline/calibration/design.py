@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which layers are measured: a few hundred that cover what networks are made of, the same ones every time."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from plinio_deploy.pipeline.calibration.micro import Spec
+
+MACS = (1500, 500_000)
+"""Least and most multiply-accumulates of a layer."""
+
+TYPICAL = 40_000
+"""Above this many, layers are drawn more seldom, by the ratio: large ones are needed, but simulators are slow."""
+
+WIDTHS = ((8, 8), (4, 8), (2, 8), (8, 4), (4, 4), (2, 4), (8, 2), (4, 2), (2, 2))
+"""Bits of weights and of activations; the first three are what networks mostly have and get more layers."""
+
+COUNTS: Mapping[str, tuple[int, int]] = {
+    "conv": (64, 24),
+    "first": (28, 0),
+    "pointwise": (52, 20),
+    "depthwise": (48, 20),
+    "linear": (28, 12),
+    "pool": (24, 14),
+    "max_pool": (14, 10),
+    "add": (16, 14),
+    "requantize": (14, 12),
+    "copy": (24, 14),
+}
+"""Layers for each pair of widths (of activations alone, for ops without weights): usual ones, and others."""
+
+MIXED = {"conv": 24, "pointwise": 20, "depthwise": 16, "linear": 16}
+"""Layers whose output channels have several widths, for 8-bit inputs; a third as many for 4-bit ones."""
+
+_ROUND = (4, 8, 8, 12, 16, 16, 20, 24, 32, 32, 40, 48, 64)
+_ODD = (4, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 22, 27, 30, 38, 50)
+_KERNELS = ((3, 3), (3, 3), (3, 3), (3, 3), (3, 3), (5, 5), (1, 3), (1, 5), (1, 9), (10, 4), (7, 7))
+_SIZES = (4, 5, 6, 7, 8, 8, 10, 12, 16, 16, 20, 24, 32)
+
+
+class _Draw:
+    def __init__(self, seed: str) -> None:
+        self.rng = random.Random(seed)  # noqa: S311 - a design of experiments, no secret
+
+    def channels(self) -> int:
+        return self.rng.choice(_ROUND if self.rng.random() < 0.7 else _ODD)
+
+    def size(self) -> tuple[int, int]:
+        first = self.rng.choice(_SIZES)
+        return (first, first) if self.rng.random() < 0.7 else (first, self.rng.choice(_SIZES))
+
+    def strides(self) -> tuple[int, int]:
+        return (2, 2) if self.rng.random() < 0.25 else (1, 1)
+
+    def widths(self, channels: int) -> tuple[int, ...]:
+        """Bits of each channel, neighbours of one width together; at least two widths."""
+        cuts = sorted(self.rng.randint(0, channels) for _ in range(2))
+        found = (8,) * cuts[0] + (4,) * (cuts[1] - cuts[0]) + (2,) * (channels - cuts[1])
+        return found if len(set(found)) > 1 else self.widths(channels)
+
+    def spatial(self, spec: Spec, kernel: tuple[int, int]) -> Spec:
+        size = self.size()
+        if kernel[0] == 1 and kernel[1] > 1:
+            size = (1, 4 * size[1])
+        stride = self.strides()
+        stride = (1, stride[1]) if kernel[0] == 1 and kernel[1] > 1 else stride
+        same = self.rng.random() < 0.75 or any(k > s for k, s in zip(kernel, size, strict=True))
+        return replace(spec, size=size, kernel=kernel, stride=stride, same=same)
+
+    def conv(self) -> Spec:
+        return self.spatial(Spec("conv", self.channels(), self.channels()), self.rng.choice(_KERNELS))
+
+    def first(self) -> Spec:
+        """A network's first layer: few input channels, 8 bits."""
+        kernel = self.rng.choice(((3, 3), (3, 3), (5, 5), (10, 4), (1, 9)))
+        return self.spatial(Spec("conv", self.rng.choice((1, 1, 2, 3, 3)), self.channels()), kernel)
+
+    def pointwise(self) -> Spec:
+        return self.spatial(Spec("conv", self.channels(), self.channels()), (1, 1))
+
+    def depthwise(self) -> Spec:
+        channels = self.channels()
+        kernel = self.rng.choice(((3, 3), (3, 3), (3, 3), (3, 3), (5, 5), (1, 3), (1, 5)))
+        return self.spatial(Spec("conv", channels, channels, groups=channels), kernel)
+
+    def linear(self) -> Spec:
+        wide = (8, 10, 16, 24, 30, 32, 48, 64, 96, 100, 128, 192, 256, 384, 640)
+        return Spec("linear", self.rng.choice(wide), self.rng.choice((2, 3, 8, 10, 12, 16, 21, 32, 48, 64, 100, 128)))
+
+    def pool(self) -> Spec:
+        channels, size = self.channels(), self.size()
+        if self.rng.random() < 0.5:
+            return Spec("pool", channels, channels, size, size, (1, 1), same=False)
+        return Spec("pool", channels, channels, size, (2, 2), (2, 2), same=False)
+
+    def max_pool(self) -> Spec:
+        channels = self.channels()
+        side = self.rng.choice((2, 2, 3))
+        return Spec("max_pool", channels, channels, self.size(), (side, side), (2, 2), same=side == 3)
+
+    def plain(self, op: str) -> Spec:
+        channels = self.channels()
+        return Spec(op, channels, channels, self.size())
+
+    def copy(self) -> Spec:
+        channels = self.channels()
+        return Spec("copy", channels, 2 * channels, self.size())
+
+
+def _fits(spec: Spec) -> bool:
+    least, most = MACS
+    if spec.op not in ("conv", "linear"):
+        return 200 <= spec.macs <= 20_000
+    if spec.op == "linear":
+        return 200 <= spec.macs <= most
+    return least <= spec.macs <= most and math.prod(spec.size) * spec.cin <= 20_000
+
+
+def layers(part: str, share: float = 1.0) -> list[Spec]:
+    """The design.
+
+    Args:
+        part: a name; other names give other layers, drawn the same way.
+        share: of `COUNTS`.
+    """
+    return list(_layers(part, share))
+
+
+def more(part: str, like: Spec, count: int) -> list[Spec]:
+    """Further layers of the kind and widths of one, to look for those that a rare kernel executes."""
+    op = _kind(like)
+    draw = _Draw(f"{part} more {op} {like.w_bits} {like.a_bits}")
+    return [
+        replace(_drawn(draw, op), w_bits=like.w_bits, a_bits=like.a_bits, out_bits=like.a_bits) for _ in range(count)
+    ]
+
+
+def _kind(spec: Spec) -> str:
+    if spec.op != "conv":
+        return spec.op
+    if spec.groups > 1:
+        return "depthwise"
+    return "pointwise" if spec.kernel == (1, 1) else "conv"
+
+
+def _layers(part: str, share: float) -> Iterator[Spec]:
+    for op, (usual, other) in COUNTS.items():
+        weighted = op in ("conv", "first", "pointwise", "depthwise", "linear")
+        for index, (w_bits, a_bits) in enumerate(WIDTHS if weighted else ((8, 8), (8, 4), (8, 2))):
+            count = usual if index < (3 if weighted else 1) else other
+            draw = _Draw(f"{part} {op} {w_bits} {a_bits}")
+            for _ in range(math.ceil(count * share)):
+                yield replace(_drawn(draw, op), w_bits=(w_bits,), a_bits=a_bits, out_bits=_out_bits(draw, a_bits))
+    yield from _mixed(part, share)
+
+
+def _mixed(part: str, share: float) -> Iterator[Spec]:
+    for op, count in MIXED.items():
+        for a_bits in (8, 4):
+            draw = _Draw(f"{part} {op} mixed {a_bits}")
+            for _ in range(math.ceil(share * count / (1 if a_bits == 8 else 3))):
+                spec = _drawn(draw, op)
+                w_bits = draw.widths(spec.cout)
+                yield replace(spec, w_bits=w_bits, a_bits=a_bits, out_bits=_out_bits(draw, a_bits))
+
+
+def _drawn(draw: _Draw, op: str) -> Spec:
+    makers: Mapping[str, Callable[[], Spec]] = {
+        "conv": draw.conv,
+        "first": draw.first,
+        "pointwise": draw.pointwise,
+        "depthwise": draw.depthwise,
+        "linear": draw.linear,
+        "pool": draw.pool,
+        "max_pool": draw.max_pool,
+        "copy": draw.copy,
+    }
+    while True:
+        spec = makers[op]() if op in makers else draw.plain(op)
+        if _fits(spec) and draw.rng.random() * spec.macs < TYPICAL:
+            return spec
+
+
+def _out_bits(draw: _Draw, a_bits: int) -> int:
+    """Mostly the width of the input: networks seldom change it from layer to layer."""
+    return draw.rng.choice((a_bits, a_bits, a_bits, 8))

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks of independent layers with random weights: what calibration runs, many layers to one firmware."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from plinio_deploy import fixedpoint
+from plinio_deploy.network import (
+    Add,
+    AddRescale,
+    AvgPool,
+    Concat,
+    Conv,
+    Hi32,
+    Linear,
+    MaxPool,
+    Network,
+    Op,
+    Pad,
+    Padding,
+    Requantize,
+    Tensor,
+    Weights,
+)
+from plinio_deploy.verify import verify
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One layer to measure.
+
+    Attributes:
+        op: ``conv`` (pointwise and depthwise too), ``linear``, ``add``, ``pool``, ``max_pool``, ``requantize`` or
+            ``copy``.
+        cin: input channels; elements of a vector.
+        cout: output channels.
+        size: input height and width.
+        kernel: taps per axis.
+        stride: per axis.
+        same: whether zeros are added around, so that the output is as large as the input over the stride.
+        groups: of a convolution.
+        w_bits: width of each output channel; repeated as often as needed.
+        a_bits: width of the input.
+        out_bits: width of the output.
+        signed: whether the input's codes are signed, with a zero point that is not 0.
+    """
+
+    op: str
+    cin: int
+    cout: int
+    size: Pair = (1, 1)
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    same: bool = True
+    groups: int = 1
+    w_bits: tuple[int, ...] = (8,)
+    a_bits: int = 8
+    out_bits: int = 8
+    signed: bool = False
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates; for ops without weights the elements that are read."""
+        height, width = self.output
+        taps = self.kernel[0] * self.kernel[1]
+        if self.op in ("conv", "linear"):
+            return height * width * self.cout * taps * self.cin // self.groups
+        return height * width * self.cout * taps
+
+    @property
+    def padding(self) -> Padding:
+        """Elements added at (top, bottom, left, right)."""
+        if not self.same:
+            return (0, 0, 0, 0)
+        found = []
+        for size, kernel, stride in zip(self.size, self.kernel, self.stride, strict=True):
+            total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+            found += [total // 2, total - total // 2]
+        return (found[0], found[1], found[2], found[3])
+
+    @property
+    def output(self) -> Pair:
+        """Output height and width."""
+        top, bottom, left, right = self.padding
+        return (
+            (self.size[0] + top + bottom - self.kernel[0]) // self.stride[0] + 1,
+            (self.size[1] + left + right - self.kernel[1]) // self.stride[1] + 1,
+        )
+
+
+class Builder:
+    """An integer network, layer by layer; weights are random, quantizers let outputs use their range.
+
+    Args:
+        name: of the network.
+        seed: of its weights.
+    """
+
+    def __init__(self, name: str, seed: int) -> None:
+        self.name = name
+        self.rng = np.random.default_rng(seed)
+        self.tensors: dict[str, Tensor] = {}
+        self.inputs: list[str] = []
+        self.ops: list[Op] = []
+
+    def input(self, shape: Sequence[int], bits: int, *, signed: bool = False, copy: int = 0) -> Tensor:
+        """The network input of this shape and width, the same one at each call with equal arguments."""
+        shape = tuple(int(size) for size in shape)
+        name = f"x{copy}_" + "_".join(map(str, shape)) + f"_{'s' if signed else 'u'}{bits}"
+        if name not in self.tensors:
+            self.inputs.append(name)
+            self.tensors[name] = Tensor(name, shape, bits, signed, 0.02 * (1 + copy), -1 if signed else 0)
+        return self.tensors[name]
+
+    def add(self, spec: Spec, name: str, sources: Sequence[Tensor] | None = None) -> Tensor:
+        """Append a layer.
+
+        Args:
+            spec: what it is.
+            name: of the op, and with ``_out`` of its output.
+            sources: what it reads; left out, network inputs of the right shape.
+        """
+        shape = (spec.cin,) if spec.op == "linear" else (*spec.size, spec.cin)
+        count = 2 if spec.op in ("add", "copy") else 1
+        if sources is None:
+            sources = [
+                self.input(shape, spec.a_bits, signed=spec.signed, copy=index if spec.op == "add" else 0)
+                for index in range(count)
+            ]
+        out = (spec.cout,) if spec.op == "linear" else (*spec.output, spec.cout)
+        kept = spec.op in ("max_pool", "copy")
+        bits, signed, scale, zero = (
+            (sources[0].bits, sources[0].signed, sources[0].scale, sources[0].zero_point)
+            if kept
+            else (spec.out_bits, False, 0.03, 0)
+        )
+        output = Tensor(f"{name}_out", out, bits, signed, scale, zero)
+        self.tensors[output.name] = output
+        self.ops.append(self._op(spec, name, sources, output))
+        return output
+
+    def build(self, outputs: Sequence[str]) -> Network:
+        """The verified network."""
+        return verify(Network(self.name, "hi32", tuple(self.inputs), tuple(outputs), self.tensors, tuple(self.ops)))
+
+    def _op(self, spec: Spec, name: str, sources: Sequence[Tensor], out: Tensor) -> Op:
+        source = sources[0]
+        if spec.op in ("conv", "linear"):
+            return self._weighted(spec, name, source, out)
+        if spec.op == "add":
+            return self._sum(name, (sources[0], sources[1]), out)
+        if spec.op == "max_pool":
+            return MaxPool(name, source.name, out.name, spec.kernel, spec.stride, spec.padding)
+        if spec.op == "copy" and len(sources) == 1:
+            return Pad(name, source.name, out.name, (1, 1, 1, 1))
+        if spec.op == "copy":
+            return Concat(name, tuple(tensor.name for tensor in sources), out.name, 2)
+        count = spec.kernel[0] * spec.kernel[1]
+        requant, half = _requant(np.array([source.scale / out.scale / count]), count * 300, out)
+        bias = (-source.zero_point * count << requant.shift) + int(half[0])
+        if spec.op == "requantize":
+            return Requantize(name, source.name, out.name, bias, requant)
+        return AvgPool(name, source.name, out.name, spec.kernel, bias, requant, spec.stride, spec.padding)
+
+    def _weighted(self, spec: Spec, name: str, source: Tensor, out: Tensor) -> Conv | Linear:
+        widths = tuple(spec.w_bits[channel * len(spec.w_bits) // spec.cout] for channel in range(spec.cout))
+        shape = (spec.cout, *spec.kernel, spec.cin // spec.groups) if spec.op == "conv" else (spec.cout, spec.cin)
+        codes = np.zeros(shape, dtype=np.int8)
+        for channel, width in enumerate(widths):
+            codes[channel] = self.rng.integers(-(1 << (width - 1)), 1 << (width - 1), size=shape[1:])
+        flat = codes.reshape(spec.cout, -1).astype(np.int64)
+        spread = np.sqrt((flat**2).sum(axis=1) + 1.0) * (source.qmax - source.qmin) / 4
+        start = np.rint(self.rng.normal(0, 0.5, spec.cout) * spread).astype(np.int64) - source.zero_point * flat.sum(1)
+        low, high = fixedpoint.accumulator_range(codes, np.zeros_like(start), (source.qmin, source.qmax))
+        peak = int(max(np.abs(low).max(), np.abs(high).max()) + np.abs(start).max())
+        requant, half = _requant((out.qmax - out.qmin) / (6 * spread), peak, out)
+        bias = ((start << requant.shift) + half).astype(np.int32)
+        weights = Weights(codes, widths)
+        if spec.op == "linear":
+            return Linear(name, source.name, out.name, weights, bias, requant)
+        return Conv(name, source.name, out.name, weights, bias, requant, spec.stride, spec.padding, groups=spec.groups)
+
+    def _sum(self, name: str, sources: tuple[Tensor, Tensor], out: Tensor) -> Add:
+        a, b = sources
+        found = fixedpoint.choose_add(
+            (a.scale, b.scale),
+            (a.zero_point, b.zero_point),
+            ((a.qmin, a.qmax), (b.qmin, b.qmax)),
+            out.scale,
+            out.zero_point,
+        )
+        rescale = AddRescale(found.multipliers, found.shift, found.offset, (out.qmin, out.qmax))
+        return Add(name, (a.name, b.name), out.name, rescale)
+
+
+def _requant(scale: npt.NDArray[np.float64], peak: int, out: Tensor) -> tuple[Hi32, npt.NDArray[np.int64]]:
+    found = fixedpoint.choose_hi32(scale, peak)
+    return Hi32(found.multiplier, found.shift, (out.qmin, out.qmax)), np.asarray(found.half)

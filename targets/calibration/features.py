@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The counts that a cost form is linear in.
+
+Loops of a kernel run once per layer, row, position, block of channels, tap or product, so each of these is a feature;
+where kernels work in blocks (two positions, four channels, four products at once) a feature counts blocks, rounded up.
+Every formula takes an op and a division that rounds up: that of plain numbers here, or a search's differentiable one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Literal
+
+from plinio_deploy.targets.calibration.geometry import Geometry, Number
+
+FeatureName = Literal[
+    "layer",
+    "rows",
+    "positions",
+    "pairs",
+    "inputs",
+    "columns",
+    "taps",
+    "channels",
+    "weights",
+    "outputs",
+    "outputs4",
+    "outputs2",
+    "blocks2",
+    "blocks4",
+    "pair_blocks2",
+    "pair_blocks4",
+    "output_taps",
+    "output_rows",
+    "block_taps",
+    "block_rows",
+    "macs",
+    "macs_inside",
+    "mac_words",
+    "block_words",
+    "block_depth",
+    "row_words",
+]
+
+FEATURES: Mapping[FeatureName, str] = MappingProxyType(
+    {
+        "layer": "1 for each call of the op",
+        "rows": "output rows",
+        "positions": "output positions (product of the spatial sizes)",
+        "pairs": "pairs of output positions, rounded up",
+        "inputs": "elements of the inputs",
+        "columns": "elements gathered before a dot product: output positions x taps x input channels",
+        "taps": "taps inside the input, over all output positions",
+        "channels": "output channels",
+        "weights": "weights",
+        "outputs": "elements written",
+        "outputs4": "elements written with 4 bits",
+        "outputs2": "elements written with 2 bits",
+        "blocks2": "positions x pairs of output channels, rounded up",
+        "blocks4": "positions x fours of output channels, rounded up",
+        "pair_blocks2": "pairs of positions x pairs of output channels",
+        "pair_blocks4": "pairs of positions x fours of output channels",
+        "output_taps": "elements written x taps inside the input",
+        "output_rows": "elements written x rows of taps inside the input",
+        "block_taps": "pairs of positions x fours of output channels x taps",
+        "block_rows": "pairs of positions x fours of output channels x rows of taps",
+        "macs": "multiply-accumulates; for pooling and sums the elements read by windows or operands",
+        "macs_inside": "the same without those on padding",
+        "mac_words": "elements written x fours of products; without weights, words of the rows that are read",
+        "block_words": "pairs of positions x fours of output channels x fours of products, all rounded up",
+        "block_depth": "pairs of positions x fours of output channels x products",
+        "row_words": "pairs of positions x fours of output channels x fours of products of each row of taps",
+    }
+)
+"""What a coefficient multiplies."""
+
+CeilDiv = Callable[[Number, int], Number]
+_Formula = Callable[[Geometry, CeilDiv], Number]
+
+
+def ceil_div(a: float, n: int) -> float:
+    """``ceil(a / n)`` of plain numbers."""
+    return float(math.ceil(a / n - 1e-9))
+
+
+def _pairs(at: Geometry) -> float:
+    return float(-(-at.positions // 2))
+
+
+def _taps(at: Geometry) -> Number:
+    return at.kernel[0] * at.kernel[1]
+
+
+def _clip(at: Geometry) -> float:
+    return at.inside[0] * at.inside[1]
+
+
+def _read(at: Geometry) -> Number:
+    """Elements that an op without weights reads, one for each tap or operand."""
+    return at.cout * at.positions * (_taps(at) if at.op in ("pool", "max_pool") else at.operands)
+
+
+def _inputs(at: Geometry) -> Number:
+    return _read(at) if at.w_bits is None else at.share * at.cin * (at.source[0] * at.source[1])
+
+
+def _macs(at: Geometry) -> Number:
+    return _read(at) if at.w_bits is None else at.cout * at.depth * at.positions
+
+
+def _mac_words(at: Geometry, ceil: CeilDiv) -> Number:
+    if at.w_bits is None:
+        return ceil(at.cin * (at.a_bits / 8), 4) * (at.positions * at.operands) * _taps(at)
+    return at.cout * ceil(at.depth, 4) * at.positions
+
+
+def _row_words(at: Geometry, ceil: CeilDiv) -> Number:
+    words = ceil(at.kernel[1] * (at.cin / at.groups), 4)
+    return ceil(at.cout, 4) * at.kernel[0] * words * _pairs(at)
+
+
+_FORMULAS: Mapping[FeatureName, _Formula] = {
+    "layer": lambda at, _: at.share * 1.0,
+    "rows": lambda at, _: at.share * at.output[0],
+    "positions": lambda at, _: at.share * at.positions,
+    "pairs": lambda at, _: at.share * _pairs(at),
+    "inputs": lambda at, _: _inputs(at),
+    "columns": lambda at, _: at.share * at.cin * _taps(at) * at.positions,
+    "taps": lambda at, _: at.share * _taps(at) * (at.positions * _clip(at)),
+    "channels": lambda at, _: at.cout * 1.0,
+    "weights": lambda at, _: at.cout * at.depth,
+    "outputs": lambda at, _: at.cout * at.positions,
+    "outputs4": lambda at, _: at.cout * (at.positions * (at.packed == 4)),
+    "outputs2": lambda at, _: at.cout * (at.positions * (at.packed == 2)),
+    "blocks2": lambda at, ceil: ceil(at.cout, 2) * at.positions,
+    "blocks4": lambda at, ceil: ceil(at.cout, 4) * at.positions,
+    "pair_blocks2": lambda at, ceil: ceil(at.cout, 2) * _pairs(at),
+    "pair_blocks4": lambda at, ceil: ceil(at.cout, 4) * _pairs(at),
+    "output_taps": lambda at, _: at.cout * _taps(at) * (at.positions * _clip(at)),
+    "output_rows": lambda at, _: at.cout * at.kernel[0] * (at.positions * at.inside[0]),
+    "block_taps": lambda at, ceil: ceil(at.cout, 4) * _taps(at) * _pairs(at),
+    "block_rows": lambda at, ceil: ceil(at.cout, 4) * at.kernel[0] * _pairs(at),
+    "macs": lambda at, _: _macs(at),
+    "macs_inside": lambda at, _: _macs(at) * _clip(at),
+    "mac_words": _mac_words,
+    "block_words": lambda at, ceil: ceil(at.cout, 4) * ceil(at.depth, 4) * _pairs(at),
+    "block_depth": lambda at, ceil: ceil(at.cout, 4) * at.depth * _pairs(at),
+    "row_words": _row_words,
+}
+
+PLAIN: tuple[FeatureName, ...] = (
+    "layer",
+    "rows",
+    "positions",
+    "taps",
+    "inputs",
+    "outputs",
+    "outputs4",
+    "outputs2",
+    "blocks4",
+    "output_rows",
+    "macs_inside",
+    "mac_words",
+)
+"""Features of ops without weights."""
+
+
+def names(at: Geometry) -> tuple[FeatureName, ...]:
+    """The features that mean something for an op."""
+    return tuple(FEATURES) if at.w_bits is not None else PLAIN
+
+
+def feature(name: FeatureName, at: Geometry, ceil: CeilDiv = ceil_div) -> Number:
+    """One count of one op.
+
+    Args:
+        name: which.
+        at: the op.
+        ceil: division that rounds up.
+    """
+    return _FORMULAS[name](at, ceil)
+
+
+def form(coefficients: Mapping[FeatureName, float], at: Geometry, ceil: CeilDiv = ceil_div) -> Number:
+    """Sum of coefficient times feature."""
+    total: Number = 0.0
+    for name, coefficient in coefficients.items():
+        total = total + _FORMULAS[name](at, ceil) * coefficient
+    return total

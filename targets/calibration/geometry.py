@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the time of an op depends on: its kind, widths, sizes and window.
+
+The same for an integer network (whole numbers) and for a network under search (numbers that may be tensors of torch,
+which is why nothing here rounds or compares).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from plinio_deploy.network import Add, AvgPool, Concat, Conv, Linear, MaxPool, Network, Op, Pad, Requantize, op_inputs
+
+Number: TypeAlias = Any
+"""A float, or a tensor of one element of whoever calls: this package is below torch."""
+
+OpName = Literal[
+    "conv",
+    "pointwise",
+    "depthwise",
+    "linear",
+    "conv_transpose",
+    "add",
+    "mul",
+    "pool",
+    "max_pool",
+    "requantize",
+    "copy",
+]
+"""Kinds of ops. ``pointwise`` is a convolution with one tap, ``depthwise`` one with one input channel per group,
+``pool`` an average, ``copy`` a concatenation or padding."""
+
+WEIGHTED: tuple[OpName, ...] = ("conv", "pointwise", "depthwise", "linear", "conv_transpose")
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """One op, or the output channels of one weight width of it.
+
+    Attributes:
+        op: its kind.
+        w_bits: width of the weights; None for ops without.
+        a_bits: width of the (first) input.
+        cin: channels of the input; elements of a vector.
+        cout: channels of the output that have `w_bits`.
+        share: `cout` over all channels of the output: what is done once per layer is charged once.
+        groups: of a convolution.
+        kernel: taps per axis; the window of a pool.
+        stride: per axis.
+        source: input positions per axis.
+        output: output positions per axis.
+        inside: mean fraction of the taps, per axis, that do not fall into padding.
+        operands: tensors that are read.
+        out_bits: width of the output; None: as the input.
+    """
+
+    op: OpName
+    w_bits: int | None
+    a_bits: int
+    cin: Number
+    cout: Number
+    share: Number = 1.0
+    groups: Number = 1
+    kernel: tuple[Number, Number] = (1, 1)
+    stride: Pair = (1, 1)
+    source: Pair = (1, 1)
+    output: Pair = (1, 1)
+    inside: tuple[float, float] = (1.0, 1.0)
+    operands: int = 1
+    out_bits: int | None = None
+
+    @property
+    def packed(self) -> int:
+        """Bits of one element that is written."""
+        return self.a_bits if self.out_bits is None else self.out_bits
+
+    @property
+    def positions(self) -> int:
+        """Output positions."""
+        return self.output[0] * self.output[1]
+
+    @property
+    def depth(self) -> Number:
+        """Products per output: taps times input channels of a group."""
+        return self.kernel[0] * self.kernel[1] * (self.cin / self.groups)
+
+
+def inside_fraction(size: int, output: int, kernel: int, stride: int, before: int, dilation: int = 1) -> float:
+    """Mean fraction of the taps of one axis that fall inside the input, over all output positions."""
+    hit = sum(0 <= out * stride - before + tap * dilation < size for out in range(output) for tap in range(kernel))
+    return hit / (output * kernel)
+
+
+def of_op(network: Network, op: Op) -> tuple[Geometry, ...]:
+    """An op of an integer network: one `Geometry` for each width among its weights; none for what costs nothing.
+
+    Args:
+        network: where the op is.
+        op: one of its ops.
+    """
+    source, output = network.tensors[op_inputs(op)[0]], network.tensors[op.output]
+    height, width, channels = (1, 1, *source.shape)[-3:]
+    size = (1, 1, *output.shape)[-3:]
+    positions = (size[0], size[1])
+    common: dict[str, Any] = {"a_bits": source.bits, "out_bits": output.bits}
+    common |= {"source": (height, width), "output": positions}
+    if isinstance(op, Conv | Linear):
+        return _weighted(op, channels, common)
+    if isinstance(op, AvgPool | MaxPool):
+        window = _window(op, (height, width), positions)
+        name: OpName = "pool" if isinstance(op, AvgPool) else "max_pool"
+        return (Geometry(name, None, cin=channels, cout=channels, **window, **common),)
+    names: dict[type, OpName] = {Add: "add", Concat: "copy", Pad: "copy", Requantize: "requantize"}
+    if type(op) not in names:
+        return ()
+    operands = len(op_inputs(op))
+    each = size[2] / operands if isinstance(op, Concat) else size[2]
+    return (Geometry(names[type(op)], None, cin=each, cout=size[2], operands=operands, **common),)
+
+
+def _weighted(op: Conv | Linear, channels: int, common: dict[str, Any]) -> tuple[Geometry, ...]:
+    shape: dict[str, Any] = {}
+    name: OpName = "linear"
+    if isinstance(op, Conv):
+        shape = {**_window(op, common["source"], common["output"]), "groups": op.groups}
+        name = conv_name(op.kernel, op.groups, depthwise=op.is_depthwise)
+    total = op.weights.out_channels
+    counts = {bits: op.weights.bits.count(bits) for bits in sorted(set(op.weights.bits), reverse=True)}
+    return tuple(
+        Geometry(name, bits, cin=channels, cout=count, share=count / total, **shape, **common)
+        for bits, count in counts.items()
+    )
+
+
+def conv_name(kernel: Sequence[float], groups: int, *, depthwise: bool) -> OpName:
+    """The kind of a convolution as it was built."""
+    if depthwise:
+        return "depthwise"
+    return "pointwise" if groups == 1 and math.prod(kernel) == 1 else "conv"
+
+
+def _window(op: Conv | AvgPool | MaxPool, source: Pair, output: Pair) -> dict[str, Any]:
+    dilation = getattr(op, "dilation", (1, 1))
+    inside = tuple(
+        inside_fraction(source[i], output[i], op.kernel[i], op.stride[i], op.padding[2 * i], dilation[i])
+        for i in range(2)
+    )
+    return {"kernel": op.kernel, "stride": op.stride, "inside": inside}
