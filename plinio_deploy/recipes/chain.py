@@ -8,6 +8,7 @@ is read back, what is not goes on. Decisions and weights follow from the recipe,
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from plinio_deploy.artifact import write_atomically
-from plinio_deploy.errors import RecipeError
+from plinio_deploy.errors import RecipeError, UsageError
 from plinio_deploy.quantization import QuantConfig, QuantNetwork
 from plinio_deploy.recipe import Data, Recipe, blaming
 from plinio_deploy.recipes import training
@@ -33,13 +34,13 @@ from plinio_deploy.search.methods.pit import PIT
 from plinio_deploy.search.methods.supernet import SuperNet
 from plinio_deploy.search.training import anneal
 
+_FALLING = schedules.exponential(5.0, 0.2)
+"""Temperature of a supernet's selections over its search."""
+
 NETWORK = "network.safetensors"
 ARCHITECTURE = "architecture.json"
 RECORD = "record.jsonl"
 PARETO = "pareto.json"
-
-HOT, COLD = 5.0, 0.2
-"""Temperature of selections at the beginning and at the end of a search."""
 
 
 @dataclass(frozen=True)
@@ -168,16 +169,17 @@ class Chain:
             nas.train_net_and_nas()
         share = (plan.methods.index(method) + 1) / len(plan.methods)
         regularizer = goal.regularizer(nas, self._seed_costs, share)
-        falling = schedules.exponential(HOT, COLD)
         searching = Searching(
             torch.optim.Adam(list(nas.nas_parameters()), lr=recipe.nas_lr),
             regularizer,
-            lambda epoch: anneal(nas, falling, epoch, plan.search),
+            (lambda epoch: anneal(nas, _FALLING, epoch, plan.search)) if method == "supernet" else None,
             lambda: measure(nas, self._costs),
         )
         name = method if self._tries < 2 else f"{method} again {self._tries - 1}"
         self._loop(name, nas, plan.search, recipe.search_lr, repr(goal), searching)
         nas.eval()
+        if isinstance(nas, PIT):
+            _settle(nas, goal if share == 1 else goal.within({}))
         save_module(nas, self._work / f"{method}.safetensors")
         self._architecture[method] = _plain(nas.summary())
         metric = evaluate(recipe, nas, as_split(self._data.val))
@@ -228,6 +230,14 @@ def starting(recipe: Recipe, methods: Sequence[str], trained: nn.Module | None) 
     return model
 
 
+def _settle(nas: PIT, goal: Goal) -> None:
+    """Keep the channels that the search ranks highest, as many as the limits allow, where it has missed one."""
+    for name, limit in goal.limits.items():
+        if measure(nas, [name])[name] > limit:
+            with contextlib.suppress(UsageError):  # no choice of channels meets it: the firmware will tell by how much
+                nas.settle(limit, name)
+
+
 def _transplant(trained: nn.Module, model: nn.Module, recipe: Recipe) -> None:
     """Give trained weights to the first alternative in each place and to everything around."""
     own = trained.state_dict()
@@ -269,6 +279,8 @@ def make_searched(
     from plinio_deploy.search.methods.mps import MPS, MPSType, get_default_qinfo
 
     low, high = recipe.input_range
+    # Hard: each step trains one network, the one that would be exported, and its price is exactly that network's. A
+    # mixture over 0 to 8 bits trains something that no single choice resembles, and collapses when it is decided.
     return MPS(
         model,
         cost=costs,
@@ -276,6 +288,7 @@ def make_searched(
         w_search_type=MPSType.PER_CHANNEL,
         qinfo=get_default_qinfo(recipe.search_w_bits, recipe.search_a_bits),
         full_cost=True,
+        hard_softmax=True,
         input_range=(float(low), float(high)),
         calibration=calibration() if calibration is not None else None,
     )

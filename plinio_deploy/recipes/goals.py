@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -97,14 +97,19 @@ class Goal:
         return {name: found[name] - limit for name, limit in self.limits.items() if found[name] > limit}
 
 
-def measure(model: Any, names: Mapping[str, Cost]) -> dict[str, float]:
-    """Costs of the network that a search would export now."""
+def measure(model: Any, names: Iterable[str]) -> dict[str, float]:
+    """Costs of the network that a search would export now: decisions count as they fall, living channels as one."""
     flags = {module: module.training for module in model.modules()}
+    discrete = getattr(model, "discrete_cost", None)
     try:
         model.eval()
+        if discrete is not None:
+            model.discrete_cost = True
         with torch.no_grad():
             return {name: float(model.get_cost(name)) for name in names}
     finally:
+        if discrete is not None:
+            model.discrete_cost = discrete
         for module, flag in flags.items():
             module.training = flag
 
