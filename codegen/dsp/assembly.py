@@ -358,7 +358,7 @@ def store(pixels: int, out: Output, channels: int, place: int = _OUT) -> Lines:
     lines = [f"ldr r2, [sp, #{place}]"]
     nbytes = channels * out.bits // 8 if out.bits == 8 else (channels * out.bits + 7) // 8
     if channels * out.bits % 8:
-        lines += [f"and {acc[0]}, {acc[0]}, #{(1 << channels * out.bits) - 1}" for acc in PIXELS[:pixels]]
+        lines += [f"ubfx {acc[0]}, {acc[0]}, #0, #{channels * out.bits}" for acc in PIXELS[:pixels]]
     for pixel in reversed(range(pixels)):
         lines += _bytes(PIXELS[pixel][0], nbytes, pixel * out.row_bytes)
     return [*lines, f"adds r2, #{nbytes}", f"str r2, [sp, #{place}]"]
