@@ -31,7 +31,7 @@ COMMIT = "99f736a6"
 BENCH = Path(__file__).resolve().parent / "bench.c"
 FOLDERS = (
     *("BasicMathFunctions", "ConvolutionFunctions", "FullyConnectedFunctions", "NNSupportFunctions"),
-    *("PoolingFunctions",),
+    *("PoolingFunctions", "TransposeFunctions"),
 )
 UNUSED = ("_f16", "_f32", "_s4", "_s4_opt")
 """Ends of the names of sources for other types."""

@@ -175,11 +175,15 @@ static void accessed(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t add
     access_t *access = data;
     int waits;
     (void)vcpu;
-    (void)info;
     if (state != COUNTING) {
         return;
     }
     int64_t *extra = counts[current].extra;
+    const unsigned bytes = 1u << qemu_plugin_mem_size_shift(info);
+    /* QEMU 7.2 may hand the elements of a later vector instruction to the callback of an earlier scalar one. */
+    if (access->instruction.access != 0u && bytes != access->instruction.access) {
+        return;
+    }
     extra[CAUSE_UNALIGNED] += timing_access(address, access->instruction.access, &waits);
     extra[CAUSE_WAIT] += waits;
     if (access->if_executed != 0 && access->seen != executions) {
@@ -200,8 +204,8 @@ static void operated(unsigned int vcpu, void *data)
     }
     if (!access->can_read || !register_value(instruction->left, &left) || !register_value(instruction->right, &right)) {
         blind++;
-        left = UINT32_MAX >> instruction->is_signed; /* half-way for a divide, the most for a multiply */
-        right = instruction->class == CLASS_DIVIDE ? 0x10000u : left;
+        left = instruction->class == CLASS_DIVIDE ? UINT32_MAX >> instruction->is_signed : 0xffffu; /* half-way */
+        right = instruction->class == CLASS_DIVIDE ? 0x10000u : 0xffffu;
     }
     counts[current].extra[access->cause] += timing_operands(instruction, left, right);
 }

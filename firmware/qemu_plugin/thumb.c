@@ -94,7 +94,7 @@ static const pattern_t wide[] = {
     {0xfe0070f0, 0xea000000, CLASS_ALU, "dDsNsm", 0},          /* operand without a shift */
     {0xfff08000, 0xea508000, CLASS_ALU, "dDsNsm", 0},          /* CSEL and its kin */
     {0xfe000000, 0xea000000, CLASS_SHIFT, "dDsNsm", 0},        /* shifted operand */
-    {0xffdff001, 0xf00fc001, CLASS_LOOP_END, "", 0},           /* LE, LETP */
+    {0xffeff001, 0xf00fc001, CLASS_LOOP_END, "", 0},           /* LE, LETP */
     {0xfffff001, 0xf02fc001, CLASS_LOOP_END, "", 0},           /* LE without a counter */
     {0xff80f001, 0xf000c001, CLASS_LOOP_START, "sNdL", 0},     /* WLS, WLSTP */
     {0xff80f001, 0xf000e001, CLASS_LOOP_START, "sNdL", 0},     /* DLS, DLSTP */

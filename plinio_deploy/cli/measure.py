@@ -18,7 +18,7 @@ def measure(
     elf: options.Elf = None,
     symbols: options.Symbols = "",
 ) -> None:
-    """Run the firmware, compare it with the interpreter, count instructions, cycles and bytes.
+    """Run the firmware, compare it with the interpreter, count cycles and bytes.
 
     With --elf: count the named functions of any program that ends by semihosting, ours or not.
 

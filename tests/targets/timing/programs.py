@@ -14,7 +14,7 @@ _HEAD = """
     .syntax unified
     .thumb
     .section .vectors, "a"
-    .word 0x20002000
+    .word stack_top
     .word reset + 1
     .text
     .type reset, %function
@@ -74,7 +74,10 @@ def build(snippets: Mapping[str, str], target: str, folder: Path, *, floating_po
     source, output = folder / "snippets.s", folder / "snippets.elf"
     source.write_text(program(snippets, floating_point=floating_point))
     flags = [flag for flag in board.flags if flag.startswith("-m")]
-    layout = ["-Wl,--section-start=.vectors=0", "-Wl,-Ttext=0x100", "-Wl,-Tbss=0x20000100", "-Wl,-e,reset"]
+    assert board.memory is not None
+    flash, ram = board.memory.flash.base, board.memory.ram.base
+    layout = [f"-Wl,--section-start=.vectors={flash:#x}", f"-Wl,-Ttext={flash + 0x100:#x}", "-Wl,-e,reset"]
+    layout += [f"-Wl,-Tbss={ram + 0x100:#x}", f"-Wl,--defsym=stack_top={ram + 0x2000:#x}"]
     command = [compiler.path, *flags, "-nostdlib", "-static", *layout, str(source), "-o", str(output)]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return output

@@ -97,3 +97,51 @@ def test_wait_states_of_flash(tmp_path: Path) -> None:
         assert taken - before == waits[name]
     assert slow.conditions is not None
     assert "3 wait states per 16 bytes of flash" in slow.conditions
+
+
+APPROXIMATE = {
+    # Two independent additions share a cycle; two shifts, two loads, or a result and its use do not.
+    "cortex-m7": {
+        "adds r0, r1, #1; adds r2, r3, #1": 1,
+        "lsls r0, r1, #1; lsls r2, r3, #1": 2,
+        "ldr r0, [r1]; ldr r2, [r3]": 2,
+        "ldr r0, [r1]; adds r2, r3, #1": 1,
+        "adds r0, r1, #1; adds r2, r0, #1": 2,
+        "ldr r0, [r1]; adds r2, r0, #1": 3,
+        "smlad r0, r1, r2, r0; adds r3, r5, #1": 1,
+        "adds r3, r5, #1; smlad r0, r1, r2, r0": 2,
+    },
+    # One per cycle, two short ones in pairs; a loaded value one cycle later.
+    "cortex-m33": {
+        "adds r0, r1, #1; adds r2, r3, #1": 1,
+        "add.w r0, r1, #1; add.w r2, r3, #1": 2,
+        "ldr r0, [r1]; add.w r2, r0, #1": 3,
+        "ldr.w r0, [r1]; add.w r2, r3, #1; add.w r2, r0, #1": 3,
+    },
+    # Vector instructions take two cycles; halves of two that use other units overlap.
+    "cortex-m55": {
+        "vldrb.8 q0, [r1]": 2,
+        "vldrb.8 q0, [r1]; vldrb.8 q1, [r2]": 4,
+        "vldrb.8 q0, [r1]; vadd.i8 q1, q2, q3; vldrb.8 q4, [r2]": 4,
+        "movw r0, #3; dls lr, r0; 1: add.w r2, r2, #1; le lr, 1b": 1 + 1 + 3 * 2,
+    },
+}
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("core", APPROXIMATE)
+def test_what_the_approximate_models_say(core: str, tmp_path: Path) -> None:
+    expected = APPROXIMATE[core]
+    # An instruction that pairs with nothing keeps the snippet and the return apart.
+    snippets = {f"case_{index}": code.replace(";", "\n") + "\n mrs r3, apsr" for index, code in enumerate(expected)}
+    if core == "cortex-m55":
+        snippets = {name: f"mov r12, lr\n{code}\n mov lr, r12" for name, code in snippets.items()}
+    empty = "mov r12, lr\n mrs r3, apsr\n mov lr, r12" if core == "cortex-m55" else "mrs r3, apsr"
+    found = counted({"empty": empty, **snippets}, core, tmp_path, floating_point=core == "cortex-m55")
+    base = found.functions["empty"].cycles
+    assert base is not None
+    taken = {code: (found.functions[f"case_{index}"].cycles or 0) - base for index, code in enumerate(expected)}
+    assert taken == expected
+    assert found.approximate
+    assert found.conditions is not None
+    assert found.conditions.startswith("approximate model")
