@@ -174,3 +174,31 @@ def test_an_extra_instruction_is_an_extra_count(target: str, tmp_path: Path) -> 
         assert counted is not None
         totals.append(counted.by_symbol["net_l00_first"])
     assert [total - totals[0] for total in totals] == [0, 1, 5]
+
+
+PHASES = BY_HAND.replace(
+    "1:  subs r2, #1\n    bne 1b",
+    "net_l00_first__phase_loop:\n1:  subs r2, #1\n    bne 1b\nnet_l00_first__phase_end.1:",
+).replace("    bl helper\n    bl helper", "    bl helper\nnet_l01_deep__phase_second:\n    bl helper")
+"""The same with labels of phases: between two instructions of a block, and with a call in between."""
+
+
+@pytest.mark.qemu
+def test_cycles_and_phases_are_those_by_hand(tmp_path: Path) -> None:
+    changed = with_file(project(), "net_layers.c", '#include "net_layers.h"\n' + assembly(PHASES))
+    built = made(changed, "cortex-m4", tmp_path)
+    result = ran(built, "cortex-m4", samples(1), count=counting(changed, built))
+    assert result.instructions is not None
+    assert result.cycles is not None
+    assert result.cycles.source == "model"
+    assert result.instructions.by_symbol["net_l00_first"] == 22
+    assert result.instructions.by_phase["net_l00_first"] == {"other": 1, "loop": 20, "end": 1}
+    # push, a call, and the helper's eight; a call, the eight, the comparison, the branch and pop.
+    assert result.instructions.by_phase["net_l01_deep"] == {"other": 2 + 8, "second": 1 + 8 + 2 + 1}
+    loop = 10 + 9 * 2 + 1
+    assert result.cycles.by_phase["net_l00_first"] == {"other": 1, "loop": loop, "end": 3}
+    assert result.cycles.by_symbol["net_l00_first"] == 1 + loop + 3
+    assert result.cycles.total == sum(result.cycles.by_symbol.values())
+    for name, cycles in result.cycles.by_symbol.items():
+        assert cycles == result.instructions.by_symbol[name] + sum(result.cycles.stalls[name].values())
+    assert "net_l02_sum" not in result.cycles.by_phase
