@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from plinio_deploy.codegen.dsp import blocks, depthwise, layer
@@ -70,9 +71,12 @@ class DepthwiseDsp(Kernel):
         taps = _taps(site)
         bits = _bits(site)
         found = blocks.sums(op, source)
+        out = layer.output(site, found)
+        if not taps.step:  # a single column: both pixels are the same one
+            out = replace(out, row_bytes=0)
         return {
             "taps": taps,
-            "asm_products": depthwise.products(taps, layer.output(site, found)),
+            "asm_products": depthwise.products(taps, out),
             "shift": found.shift,
             "clamp": op.requant.clamp,
             "win": window(op, source, site.output, all_taps=True),
