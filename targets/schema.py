@@ -96,7 +96,9 @@ class Qemu(_Table):
         ram_base: address of the first of them. Needed with a memory window.
         timing: a core with a table in `targets/timing`, by which cycles are modelled; left out, cycles are not known.
         flash_wait: cycles that the model charges for an access to flash beyond one.
-        flash_line: bytes of code that come with one such access.
+        flash_line: bytes that come with one such access.
+        flash_code_lines: lines of code that are held: 1 is the fetch buffer, more a cache.
+        flash_data_lines: lines of data that are held.
     """
 
     system: Literal["arm", "riscv32"]
@@ -107,6 +109,8 @@ class Qemu(_Table):
     timing: Word | None = None
     flash_wait: Annotated[int, Field(ge=0, le=255)] = 0
     flash_line: Annotated[int, Field(ge=4, le=256)] = 16
+    flash_code_lines: Annotated[int, Field(ge=1, le=256)] = 1
+    flash_data_lines: Annotated[int, Field(ge=0, le=256)] = 0
 
     @model_validator(mode="after")
     def _timed(self) -> Qemu:

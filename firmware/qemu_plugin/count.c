@@ -25,6 +25,7 @@
  * The output file is written at exit: "entered N", "finished N", "unknown N" (executed instructions that the decoder does
  * not know), "blind N" (divides and long multiplies whose operands could not be read), "causes NAME..." with a timing, then
  * "ID COUNT" per ID, decimal, with a timing followed by the cycles and, per cause, by those beyond one per instruction. */
+#include "memory.h"
 #include "qemu_api.h"
 #include "ranges.h"
 #include "registers.h"
@@ -51,8 +52,6 @@ typedef struct {
     int refill;          /* cycles, if the part is left by a jump */
     int not_taken;       /* cycles, if it is not */
     int wide_target;     /* cycles, if it is entered by a jump */
-    uint64_t first_line; /* of slow memory; UINT64_MAX where memory is fast */
-    uint64_t last_line;
     uint8_t is_entry;
     uint8_t is_call;     /* its last instruction is one */
 } part_t;
@@ -123,9 +122,6 @@ static void charge_transition(const part_t *from, const part_t *to)
     } else if (from->refill > 0) {
         extra[CAUSE_BRANCH] += from->refill + to->wide_target;
     }
-    if (to->first_line != UINT64_MAX && to->first_line != from->last_line) {
-        extra[CAUSE_WAIT] += timing.wait;
-    }
 }
 
 static void executed(unsigned int vcpu, void *data)
@@ -168,12 +164,14 @@ static void executed(unsigned int vcpu, void *data)
     for (int i = 0; i < CAUSE_COUNT; i++) {
         count->extra[i] += part->extra[i];
     }
+    if (memory_is_slow()) {
+        count->extra[CAUSE_WAIT] += memory_fetch(part->start, part->end - 1u);
+    }
 }
 
 static void accessed(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t address, void *data)
 {
     access_t *access = data;
-    int waits;
     (void)vcpu;
     if (state != COUNTING) {
         return;
@@ -184,8 +182,8 @@ static void accessed(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t add
     if (access->instruction.access != 0u && bytes != access->instruction.access) {
         return;
     }
-    extra[CAUSE_UNALIGNED] += timing_access(address, access->instruction.access, &waits);
-    extra[CAUSE_WAIT] += waits;
+    extra[CAUSE_UNALIGNED] += timing_unaligned(address, access->instruction.access);
+    extra[CAUSE_WAIT] += memory_read(address);
     if (access->if_executed != 0 && access->seen != executions) {
         access->seen = executions;
         extra[access->cause] += access->if_executed;
@@ -217,7 +215,7 @@ static void watch(struct qemu_plugin_insn *insn, const instruction_t *instructio
     const int sized = instruction->access > 1u && timing.effects[EFFECT_UNALIGNED_WORD] > 0;
     const int memory = cause == CAUSE_LOAD || cause == CAUSE_STORE;
     const int operands = timing.rules[instruction->class].maximum > 0;
-    if (!operands && !(memory && (sized || timing.wait > 0 || cost->if_executed != 0))) {
+    if (!operands && !(memory && (sized || memory_is_slow() || cost->if_executed != 0))) {
         return;
     }
     access_t *access = make(sizeof *access);
@@ -230,12 +228,6 @@ static void watch(struct qemu_plugin_insn *insn, const instruction_t *instructio
     } else {
         qemu_plugin_register_vcpu_mem_cb(insn, accessed, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, access);
     }
-}
-
-static uint64_t line_of(uint64_t address)
-{
-    const int slow = timing.wait > 0 && address >= timing.slow_start && address < timing.slow_end;
-    return slow ? address / timing.line : UINT64_MAX;
 }
 
 static int backward(const struct qemu_plugin_insn *insn, const instruction_t *instruction)
@@ -261,13 +253,6 @@ static void add_timing(part_t *part, stream_t *stream, struct qemu_plugin_insn *
     }
     if (part->instructions == 0u) {
         part->wide_target = instruction.size == 4u && (address & 3u) != 0u ? timing.effects[EFFECT_REFILL_WIDE_TARGET] : 0;
-        part->first_line = line_of(address);
-    } else if (line_of(address) != part->last_line) {
-        part->extra[CAUSE_WAIT] += timing.wait;
-    }
-    part->last_line = line_of(address + instruction.size - 1u);
-    if (line_of(address) != part->last_line) {
-        part->extra[CAUSE_WAIT] += timing.wait;
     }
     part->refill = refill == EFFECT_COUNT ? 0 : timing.effects[refill];
     part->not_taken = backward(insn, &instruction) ? timing.effects[EFFECT_LOOP_EXIT] : 0;
@@ -295,7 +280,6 @@ static void translated(qemu_plugin_id_t plugin, struct qemu_plugin_tb *tb)
             part->id = id;
             part->is_entry = (uint8_t)is_entry;
             part->start = address;
-            part->first_line = part->last_line = UINT64_MAX;
             qemu_plugin_register_vcpu_insn_exec_cb(insn, executed, QEMU_PLUGIN_CB_NO_REGS, part);
         }
         if (timing.loaded || by_function) {

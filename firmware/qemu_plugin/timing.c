@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "timing.h"
 
+#include "memory.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -43,12 +45,13 @@ static int effect_number(const char *name)
  *   pipeline serial|scoreboard
  *   rule CLASS CYCLES PER_REGISTER MAXIMUM LATENCY REFILL   (REFILL: name of an effect, or none)
  *   effect NAME CYCLES
- *   memory START END LINE WAIT                              (addresses in hexadecimal) */
+ *   memory START END LINE WAIT CODE DATA                    (addresses in hexadecimal; see memory.h) */
 static int read_line(const char *line)
 {
     char name[64];
     char refill[64];
     unsigned long long start, end, bytes;
+    unsigned code_lines, data_lines;
     int wait;
     rule_t rule;
     int value;
@@ -67,11 +70,8 @@ static int read_line(const char *line)
             return -1;
         }
         timing.effects[effect] = value;
-    } else if (sscanf(line, "memory %llx %llx %llu %d", &start, &end, &bytes, &wait) == 4 && bytes != 0u) {
-        timing.slow_start = start;
-        timing.slow_end = end;
-        timing.line = bytes;
-        timing.wait = wait;
+    } else if (sscanf(line, "memory %llx %llx %llu %d %u %u", &start, &end, &bytes, &wait, &code_lines, &data_lines) == 6) {
+        return memory_configure(start, end, bytes, wait, code_lines, data_lines);
     } else if (sscanf(line, "pipeline %63s", name) == 1) {
         timing.scoreboard = strcmp(name, "scoreboard") == 0;
     } else {
@@ -275,9 +275,8 @@ void timing_next(stream_t *stream, const instruction_t *instruction, cost_t *cos
     stream->has_previous = 1;
 }
 
-int timing_access(uint64_t address, unsigned bytes, int *waits)
+int timing_unaligned(uint64_t address, unsigned bytes)
 {
-    *waits = address >= timing.slow_start && address < timing.slow_end ? timing.wait : 0;
     if (bytes == 2u && (address & 1u) != 0u) {
         return timing.effects[EFFECT_UNALIGNED_HALF];
     }

@@ -54,10 +54,6 @@ typedef struct {
     int scoreboard;             /* dependences decide, not only neighbours */
     rule_t rules[CLASS_COUNT];
     int effects[EFFECT_COUNT];
-    uint64_t slow_start;        /* memory with wait states: first address, address behind it */
-    uint64_t slow_end;
-    uint64_t line;              /* bytes that come with one access to it */
-    int wait;
 } timing_t;
 
 extern timing_t timing;
@@ -88,8 +84,8 @@ int timing_read(const char *path);
 int timing_can_read(const stream_t *stream, const instruction_t *instruction);
 void timing_next(stream_t *stream, const instruction_t *instruction, cost_t *cost);
 
-/* Cycles that an access of so many bytes at an address costs because of where it lies; *waits: those of slow memory. */
-int timing_access(uint64_t address, unsigned bytes, int *waits);
+/* Cycles that an access of so many bytes costs because its address is no multiple of them. */
+int timing_unaligned(uint64_t address, unsigned bytes);
 
 /* Cycles of a divide or long multiply beyond its least, for these operands. */
 int timing_operands(const instruction_t *instruction, uint32_t left, uint32_t right);

@@ -18,7 +18,7 @@ from plinio_deploy.targets.build import FIRMWARE
 from plinio_deploy.targets.runners import ranges, wire
 from plinio_deploy.targets.runners.base import CountRequest, CycleCounts, InstructionCounts
 from plinio_deploy.targets.schema import Target
-from plinio_deploy.targets.timing import Timing
+from plinio_deploy.targets.timing import Flash, Timing
 from plinio_deploy.targets.timing import load as load_timing
 
 _FLAGS = ("-std=gnu99", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden")
@@ -52,9 +52,13 @@ def model(target: Target) -> Model | None:
     if target.qemu is None or target.qemu.timing is None:
         return None
     timing = load_timing(target.qemu.timing)
-    wait, line = target.qemu.flash_wait, target.qemu.flash_line
-    flash = target.memory.flash if target.memory is not None else None
-    return Model(timing, timing.encoded(flash, wait, line), timing.conditions(wait, line))
+    flash = None
+    if target.memory is not None and target.qemu.flash_wait:
+        qemu = target.qemu
+        flash = Flash(
+            target.memory.flash, qemu.flash_wait, qemu.flash_line, qemu.flash_code_lines, qemu.flash_data_lines
+        )
+    return Model(timing, timing.encoded(flash), timing.conditions(flash))
 
 
 def interface_version(qemu: str) -> int:

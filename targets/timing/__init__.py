@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +22,30 @@ Count = Annotated[int, Field(ge=0, le=255)]
 
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Flash:
+    """Memory with wait states; nothing is fetched ahead.
+
+    Attributes:
+        region: where it lies.
+        wait: cycles that an access takes beyond one, at least 1.
+        line: bytes of an access.
+        code_lines: lines of code that are held; 1 is the fetch buffer.
+        data_lines: lines of data that are held.
+    """
+
+    region: Region
+    wait: int
+    line: int
+    code_lines: int
+    data_lines: int
+
+    def conditions(self) -> str:
+        """In words."""
+        held = f"{self.code_lines} lines of code and {self.data_lines} of data held, no prefetch"
+        return f"{self.wait} wait states per {self.line} bytes of flash, {held}"
 
 
 class Rule(_Table):
@@ -96,13 +121,11 @@ class Timing(_Table):
         """The cycles of an effect; 0 if the table does not name it."""
         return {row.name: row.cycles for row in self.effects}.get(name, 0)
 
-    def encoded(self, flash: Region | None, wait: int, line: int) -> str:
+    def encoded(self, flash: Flash | None = None) -> str:
         """The table as the plugin reads it (firmware/qemu_plugin/timing.c).
 
         Args:
             flash: memory with wait states; `None` for none.
-            wait: cycles that each access to it takes beyond one.
-            line: bytes of code that come with one access.
         """
         lines = [f"pipeline {self.pipeline}"]
         lines += [
@@ -110,15 +133,14 @@ class Timing(_Table):
             for row in self.rules
         ]
         lines += [f"effect {row.name} {row.cycles}" for row in self.effects]
-        if flash is not None and wait:
-            lines.append(f"memory {flash.base:x} {flash.end:x} {line} {wait}")
+        if flash is not None:
+            place = f"{flash.region.base:x} {flash.region.end:x} {flash.line}"
+            lines.append(f"memory {place} {flash.wait} {flash.code_lines} {flash.data_lines}")
         return "\n".join([*lines, ""])
 
-    def conditions(self, wait: int, line: int) -> str:
+    def conditions(self, flash: Flash | None = None) -> str:
         """What its cycles hold for, as a report says it."""
-        memory = "zero wait states"
-        if wait:
-            memory = f"{wait} wait states per {line} bytes of flash, without cache or prefetch"
+        memory = "zero wait states" if flash is None else flash.conditions()
         exact = "approximate model" if self.approximate else "model"
         return f"{exact} of the {self.title} ({self.document}); {memory}"
 

@@ -145,3 +145,23 @@ def test_what_the_approximate_models_say(core: str, tmp_path: Path) -> None:
     assert found.approximate
     assert found.conditions is not None
     assert found.conditions.startswith("approximate model")
+
+
+@pytest.mark.qemu
+def test_lines_that_are_held_do_not_wait_again(tmp_path: Path) -> None:
+    loop = "movs r5, #10\n1:\n" + "\n".join(["nop"] * 14) + "\nsubs r5, #1\nbne 1b"
+    snippets = {
+        "loop": loop,
+        "literals": "adr r0, 1f\nldr r1, [r0]\nldr r2, [r0, #4]\nb 2f\n.balign 16\n1: .word 1, 2\n2:",
+    }
+    text = (registry.BOARDS / "cortex-m4.toml").read_text()
+    waits = {}
+    for name, keys in {"buffer": "", "cache": "flash_code_lines = 8\nflash_data_lines = 2\n"}.items():
+        path = tmp_path / f"{name}.toml"
+        path.write_text(text.replace('"cortex-m4"\ndesc', f'"{name}"\ndesc') + "flash_wait = 3\n" + keys)
+        found = counted(snippets, str(path), tmp_path).functions
+        waits[name] = {snippet: found[snippet].stalls["wait"] for snippet in snippets}
+    # The loop is 34 bytes from byte 2 on: three lines. Nine times it goes back from the third to the first.
+    assert waits["buffer"]["loop"] == (3 + 9 * 3) * 3
+    assert waits["cache"]["loop"] == 3 * 3
+    assert waits["buffer"]["literals"] - waits["cache"]["literals"] == 3
