@@ -66,6 +66,7 @@ def run_line(request: Request, terminal: Terminal) -> Result:
     with workspace.locked():
         made = _made(workspace, task, terminal)
         network, data = _integerized(workspace)
+        targets = budget.with_kernels_that_fit(network, targets, request.search.limits, options, terminal)
         generated = _generate(workspace, targets, network, data, options, terminal)
         projects = {target.name: _project_for(workspace, target) for target in targets}
         project = projects[targets[0].name] if targets else _project(workspace)

@@ -61,6 +61,10 @@ class Task:
     options: Options
     qat_epochs: int | None = None
 
+    def small(self) -> tuple[Target, ...]:
+        """The targets with the kernels that take the least flash."""
+        return tuple(map(budget.portable, self.targets))
+
     def plan(self) -> Plan:
         """What is searched and for how long."""
         from plinio_deploy.recipes.chain import Plan
@@ -161,7 +165,8 @@ def load(task: Task, folder: Path) -> QuantNetwork:
 def rehearse(task: Task, terminal: Terminal) -> dict[str, int]:
     """Bytes that a firmware takes besides the network's constants and activations, from the untrained model.
 
-    With MPS among the methods its layers mix widths, for the code that this takes.
+    Of portable kernels: fast ones are for networks that leave room for them (see `budget.with_kernels_that_fit`). With
+    MPS among the methods layers mix widths, for the code that this takes, unless the model fits as it is.
 
     Raises:
         DoesNotFit: they leave no room for the network.
@@ -169,8 +174,15 @@ def rehearse(task: Task, terminal: Terminal) -> dict[str, int]:
     """
     if not task.search.limits.given() or not task.targets:
         return {"flash": 0, "ram": 0}
-    network = _untrained(task, terminal)
-    taken = budget.overhead(budget.sizes(network, task.targets, task.options)) if network else {"flash": 0, "ram": 0}
+    taken = {"flash": 0, "ram": 0}
+    for mixed in (False, True)[: 1 + ("mps" in task.search.methods)]:
+        network = _untrained(task, terminal, mixed=mixed)
+        if network is None:
+            break
+        found = budget.sizes(network, task.small(), task.options)
+        taken = budget.overhead(found)
+        if not mixed and not budget.excess(found, task.search.limits):
+            break  # it fits as it is, without mixing widths
     terminal.detail(f"  besides the network: {taken['flash']} bytes of flash, {taken['ram']} of RAM")
     budget.require_room(task.search.limits, taken)
     return taken
@@ -190,7 +202,9 @@ def _search(
     load_module(model, weights)
     with terminal.progress("search", plan.epochs()) as advance:
         chain = Chain(recipe, data, plan, work, _Reporter(plan, advance))
-        found = _within_limits(task, plan, chain, chain.before_last(model.eval()), taken, terminal)
+        limits = {name: limit - taken.get(name, 0) for name, limit in plan.goal.limits.items()}
+        start = chain.before_last(model.eval(), plan.goal.within(limits))
+        found = _within_limits(task, chain, start, plan.goal.within(limits), terminal)
         qnet = chain.tune(found.nas)
     chain.save(work, qnet)
     return {
@@ -215,14 +229,12 @@ class _Found:
     tries: int
 
 
-def _within_limits(
-    task: Task, plan: Plan, chain: Chain, model: Any, taken: Mapping[str, int], terminal: Terminal
-) -> _Found:
+def _within_limits(task: Task, chain: Chain, model: Any, goal: Goal, terminal: Terminal) -> _Found:
     """Let the last method search, with tighter limits where its firmware misses the user's."""
-    limits = {name: limit - taken.get(name, 0) for name, limit in plan.goal.limits.items()}
+    limits = dict(goal.limits)
     for count in range(1, TRIES + 1):
-        nas, costs = chain.last(model, plan.goal.within(limits))
-        found = budget.sizes(_integers(task, chain.quantized(nas)), task.targets, task.options)
+        nas, costs = chain.last(model, goal.within(limits))
+        found = budget.sizes(_integers(task, chain.quantized(nas)), task.small(), task.options)
         over = dict(budget.excess(found, task.search.limits))
         if "cycles" in limits and costs["cycles"] > limits["cycles"]:
             over["cycles"] = costs["cycles"] - limits["cycles"]
@@ -247,8 +259,8 @@ def _integers(task: Task, qnet: QuantNetwork) -> Network:
     return integerize(qnet, task.trainer.recipe.name)
 
 
-def _untrained(task: Task, terminal: Terminal) -> Network | None:
-    """The integer network of the untrained model, with mixed widths if MPS will mix them."""
+def _untrained(task: Task, terminal: Terminal, *, mixed: bool) -> Network | None:
+    """The integer network of the untrained model, all widths mixed in every layer if asked for."""
     from dataclasses import replace
 
     from plinio_deploy.quantization import LayerConfig
@@ -258,15 +270,15 @@ def _untrained(task: Task, terminal: Terminal) -> Network | None:
     recipe = task.trainer.recipe
     model = training.build_model(recipe, task.trainer.training.seed)
     config = training.recipe_config(recipe)
-    if "mps" in task.search.methods:
+    if mixed:
         widths = sorted(set(recipe.search_w_bits) - {0})
         plain = training.make_qnet(recipe, model)
         paths = {node.path: len(plain.layer(node.name).bias) for node in plain.nodes if node.name in plain.layer_of}
-        mixed = {
+        layers = {
             path: LayerConfig(tuple(widths[index % len(widths)] for index in range(channels)))
             for path, channels in paths.items()
         }
-        config = replace(config, layers=mixed)
+        config = replace(config, layers=layers)
     qnet = training.make_qnet(recipe, model, config)
     x, _ = next(iterate(task.trainer.data.train, CHECKED_SAMPLES, None))
     qnet.calibrate([x[:CHECKED_SAMPLES]])

@@ -91,11 +91,12 @@ class Chain:
         self._architecture: dict[str, Any] = {}
         self._tries = 0
 
-    def before_last(self, trained: nn.Module) -> nn.Module:
+    def before_last(self, trained: nn.Module, goal: Goal) -> nn.Module:
         """All methods but the last.
 
         Args:
             trained: the recipe's model with its trained weights.
+            goal: of the whole chain.
 
         Returns:
             The network that the last method starts from: for a supernet with its alternatives.
@@ -106,7 +107,7 @@ class Chain:
         self._points.append({"phase": "seed", "metric": metric, "costs": self._seed_costs})
         model = starting(recipe, self._plan.methods, trained)
         for method in self._plan.methods[:-1]:
-            model = self._search(method, model, self._plan.goal).export().eval()
+            model = self._search(method, model, goal).export().eval()
         return model
 
     def last(self, model: nn.Module, goal: Goal) -> tuple[DNAS, dict[str, float]]:
