@@ -24,10 +24,11 @@ import numpy as np
 from plinio_deploy import storage
 from plinio_deploy.codegen import Manifest, Options, generate
 from plinio_deploy.codegen.manifest import FILE
-from plinio_deploy.errors import PlinioDeployError
+from plinio_deploy.errors import DoesNotFit, PlinioDeployError
 from plinio_deploy.measure import Step, input_bytes, reference
 from plinio_deploy.network import Network
 from plinio_deploy.pipeline.build import Project
+from plinio_deploy.pipeline.calibration.bench import roomy
 from plinio_deploy.targets import build as builder
 from plinio_deploy.targets import registry
 from plinio_deploy.targets.runners import for_target
@@ -57,6 +58,8 @@ class Row:
         arena_bytes, arena_bound_bytes: of the generated project, scratch included; what no placement goes below.
         flash_bytes: of the whole firmware, the bench included.
         code_bytes, weights_bytes: of the network itself.
+        fits: whether the firmware fits the target's memory; if not, it was counted in all that the emulator has, which
+            changes nothing but where things lie.
         exact: whether every tensor of every layer equals the interpreter's.
         layers: what each layer takes: name, kernel, MACs, instructions, cycles.
     """
@@ -76,6 +79,7 @@ class Row:
     flash_bytes: int
     code_bytes: int
     weights_bytes: int
+    fits: bool
     exact: bool
     layers: list[dict[str, str | int | None]]
 
@@ -126,7 +130,12 @@ def measure(name: str, network: Network, widths: tuple[int, int], target: Target
     )
     data = TestData(codes, np.zeros(1))
     with tempfile.TemporaryDirectory() as folder:
-        built = builder.build(artifact, Project(artifact, manifest).inputs, target, Path(folder))
+        project, fits = Project(artifact, manifest).inputs, True
+        try:
+            built = builder.build(artifact, project, target, Path(folder))
+        except DoesNotFit:
+            target, fits = roomy(target), False
+            built = builder.build(artifact, project, target, Path(folder))
         count = None
         if target.runner != "host":
             count = count_request(built.image, [step.symbol for step in manifest.steps], prefix=manifest.prefix)
@@ -153,6 +162,7 @@ def measure(name: str, network: Network, widths: tuple[int, int], target: Target
         flash_bytes=built.image.flash_bytes,
         code_bytes=built.network_code_bytes,
         weights_bytes=built.network_constant_bytes,
+        fits=fits,
         exact=exact,
         layers=_layers(manifest, counted.by_symbol if counted else {}, outputs.cycles),
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The depthwise micro-kernel of the vector extension: eight channels of one or two pixels at a time.
 
-Codes and weights are widened to 16 bits as they are loaded; even and odd lanes are multiplied to 32 bits and added. Rows
-of the input lie in a ring in scratch, with their padding, so that no tap is special.
+Codes and weights are widened to 16 bits as they are loaded; even and odd lanes are multiplied to 32 bits and added.
+Rows of the input lie in a ring in scratch, with their padding, so that no tap is special.
 
 Registers::
 

@@ -13,8 +13,8 @@ from plinio_deploy.codegen import mve, registry
 from plinio_deploy.codegen.kernel import Site
 from plinio_deploy.network import Conv, Linear, Network
 from plinio_deploy.targets import registry as targets
+from tests.codegen.edge_cases import NETWORKS, U8
 from tests.codegen.harness import check_networks, kernel_names, make_case
-from tests.codegen.mve_cases import NETWORKS, U8
 from tests.codegen.test_cores import check_on
 from tests.networks import Builder, random_network
 
@@ -29,7 +29,7 @@ def test_twins_equal_the_interpreter(tmp_path: Path) -> None:
 
 @pytest.mark.host
 def test_twins_in_random_networks(tmp_path: Path) -> None:
-    check_networks([random_network(seed, ops=12) for seed in range(700, 706)], tmp_path, isa=ISA)
+    check_networks([random_network(seed, ops=12) for seed in range(700, 703)], tmp_path, isa=ISA)
 
 
 @pytest.mark.qemu
@@ -40,7 +40,7 @@ def test_assembly_equals_the_interpreter(make: Callable[[], Network], tmp_path: 
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize("seed", [710, 711])
+@pytest.mark.parametrize("seed", [710])
 def test_assembly_in_random_networks(seed: int, tmp_path: Path) -> None:
     check_on("cortex-m55", make_case(random_network(seed, ops=12), isa=ISA), tmp_path)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers on which kernels of the vector extension could go wrong, many to a network."""
+"""Layers on which kernels for an instruction set could go wrong, many to a network."""
 
 from __future__ import annotations
 

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernels for Cortex-M0 and M0+: plain C twins on this machine, assembly on an emulated core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plinio_deploy.codegen import thumb1
+from plinio_deploy.network import Linear, Network
+from tests.codegen.edge_cases import MIXED, U8, convolutions, deep, others
+from tests.codegen.harness import check_networks, kernel_names, make_case
+from tests.codegen.test_cores import check_on
+from tests.networks import Builder, random_network
+
+ISA = ("thumb1",)
+CASES = (convolutions, others)
+
+
+@pytest.mark.host
+def test_twins_equal_the_interpreter(tmp_path: Path) -> None:
+    names = [kernel_names(case) for case in check_networks([convolutions(), deep(), others()], tmp_path, isa=ISA)]
+    assert names[0].count("conv_thumb1") >= 28
+    assert set(names[1]) == {"conv_thumb1"}
+    assert names[2].count("linear_thumb1") >= 12
+
+
+@pytest.mark.host
+def test_twins_in_random_networks(tmp_path: Path) -> None:
+    check_networks([random_network(seed, ops=12) for seed in range(720, 723)], tmp_path, isa=ISA)
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("make", CASES)
+def test_assembly_equals_the_interpreter(make: Callable[[], Network], tmp_path: Path) -> None:
+    check_on("cortex-m0plus", make_case(make(), isa=ISA), tmp_path)
+
+
+@pytest.mark.qemu
+def test_assembly_of_products_longer_than_a_block(tmp_path: Path) -> None:
+    """As long as the core's small memory holds; random networks besides."""
+    b = Builder(3)
+    for w_bits in ((8,), (4,), (2,), MIXED):
+        b.linear(b.input((325,), U8), 13, w_bits=w_bits, out=U8)
+        b.conv(b.input((1, 3, 70), (8, True, 0.05, 5)), 6, (1, 3), padding=(0, 0, 1, 1), w_bits=w_bits)
+    check_on("cortex-m0plus", make_case(b.build(), isa=ISA), tmp_path)
+    check_on("cortex-m0plus", make_case(random_network(730, ops=12), isa=ISA), tmp_path)
+
+
+def execute(lines: list[str], registers: dict[str, int]) -> None:
+    """Run straight-line Thumb code on numbers modulo 2^32."""
+    for line in lines:
+        name, _, rest = line.partition(" ")
+        operands = [operand.strip() for operand in rest.split(",")]
+        to, *sources = operands
+        values = [int(source[1:]) if source.startswith("#") else registers[source] for source in sources]
+        if name == "mov":
+            found = values[0]
+        elif name == "uxth":
+            found = values[0] & 0xFFFF
+        elif name in ("adds", "add"):
+            found = sum(values) if len(values) == 2 else registers[to] + values[0]
+        elif name == "muls":
+            found = registers[to] * values[0]
+        elif name == "lsrs":
+            found = values[0] >> values[1]
+        else:
+            assert name == "asrs", line
+            signed = values[0] - (1 << 32) if values[0] >> 31 else values[0]
+            found = signed >> values[1]
+        registers[to] = found % (1 << 32)
+
+
+@given(st.integers(-(1 << 31), (1 << 31) - 1), st.integers(1, (1 << 31) - 1))
+def test_high_word_of_any_product(accumulator: int, multiplier: int) -> None:
+    wide = abs(accumulator) * multiplier >= 1 << 46
+    registers = {"r3": multiplier >> 16, "r4": multiplier & 0xFFFF, "r5": accumulator % (1 << 32)}
+    execute(thumb1.high_word(wide=wide), registers)
+    assert registers["r5"] == (accumulator * multiplier >> 32) % (1 << 32)
+
+
+@given(st.integers(-(1 << 31), (1 << 31) - 1), st.integers(1, (1 << 31) - 1))
+def test_high_word_of_small_results(accumulator: int, multiplier: int) -> None:
+    accumulator %= min(1 << 31, (1 << 46) // multiplier)
+    for signed in (accumulator, -accumulator):
+        for wide in (False, True):
+            registers = {"r3": multiplier >> 16, "r4": multiplier & 0xFFFF, "r5": signed % (1 << 32)}
+            execute(thumb1.high_word(wide=wide), registers)
+            assert registers["r5"] == (signed * multiplier >> 32) % (1 << 32)
+
+
+@given(st.lists(st.tuples(st.integers(0, 255), st.integers(0, 15), st.integers(0, 15)), min_size=1, max_size=96))
+def test_two_packed_weights_are_multiplied_at_once(steps: list[tuple[int, int, int]]) -> None:
+    """What the assembly does, as arithmetic: sums of 16 products, from which both dot products are found."""
+    total = upper = 0
+    for first in range(0, len(steps), 16):
+        block = sum((w0 + (w1 << 16)) * x for x, w0, w1 in steps[first : first + 16])
+        assert block < 1 << 32
+        total, upper = (total + block) % (1 << 32), upper + (block >> 16)
+    assert upper == sum(w1 * x for x, _, w1 in steps)
+    assert (total - (upper << 16)) % (1 << 32) == sum(w0 * x for x, w0, _ in steps)
+
+
+def test_packed_weights_lie_in_the_order_in_which_they_are_read() -> None:
+    b = Builder(2)
+    b.linear(b.input((20,), U8), 4, w_bits=(4,))
+    network = b.build()
+    op = network.ops[0]
+    assert isinstance(op, Linear)
+    layout = thumb1.products_of(op, network.tensors[op.input], network.tensors[op.output], 1)
+    words, _ = thumb1.arrays(op, network.tensors[op.input], layout)
+    assert (layout.padded, len(words.values)) == (32, 16)
+    for k in range(20):
+        word = words.values[k // 2] >> (8 * (k % 2))
+        digits = [word & 15, word >> 16 & 15, word >> 4 & 15, word >> 20 & 15]
+        assert np.array_equal(digits, op.weights.codes[:, k] + 8)
