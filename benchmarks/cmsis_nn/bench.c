@@ -11,10 +11,11 @@
 #define MAX_CHANNELS 1024
 
 extern const uint32_t stack_top;
+extern const int8_t weights[]; /* in flash, where a firmware has them */
+__asm__(".section .rodata.weights, \"a\"\n .balign 4\n .global weights\n weights: .incbin \"weights.bin\"\n .text\n");
 int main(void);
 
 static int8_t activations[3][MAX_ACTIVATION];
-static int8_t weights[MAX_WEIGHTS];
 static int8_t scratch[MAX_SCRATCH];
 static int32_t biases[MAX_CHANNELS];
 static int32_t multipliers[MAX_CHANNELS];
@@ -162,7 +163,6 @@ int main(void)
     for (int i = 0; i < 3; i++) {
         fill(activations[i], MAX_ACTIVATION);
     }
-    fill(weights, MAX_WEIGHTS);
     for (int i = 0; i < MAX_CHANNELS; i++) {
         biases[i] = (int32_t)(next_random() & 0xfffu);
         multipliers[i] = (int32_t)(0x40000000u | next_random() << 12);

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from pathlib import Path
 from plinio_deploy.errors import BuildFailed, PlinioDeployError, UsageError
 from plinio_deploy.targets import registry, toolchains
 from plinio_deploy.targets.runners import functions
+from plinio_deploy.targets.schema import Qemu, Target
 
 REPOSITORY = "https://github.com/ARM-software/CMSIS-NN"
 COMMIT = "99f736a6"
@@ -124,7 +126,6 @@ def header(layers: dict[str, list[Layer]]) -> str:
     """The shapes as C."""
     every = [layer for network in layers.values() for layer in network]
     activation = max(max(one.in_h * one.in_w * one.in_c, one.out_h * one.out_w * one.out_c) for one in every)
-    weights = max(one.weights for one in every)
     names = list(Layer.__dataclass_fields__)[1:]
     lines = [
         "#ifndef NETWORKS_H",
@@ -132,7 +133,6 @@ def header(layers: dict[str, list[Layer]]) -> str:
         "enum { OP_CONV, OP_DEPTHWISE, OP_LINEAR, OP_POOL, OP_ADD };",
         f"typedef struct {{ int op; int {', '.join(names)}; }} layer_t;",
         f"#define MAX_ACTIVATION {activation}",
-        f"#define MAX_WEIGHTS {weights}",
         "#define MAX_SCRATCH 32768",
         "#define NETWORKS(X) " + " ".join(f"X({name})" for name in layers),
     ]
@@ -140,6 +140,11 @@ def header(layers: dict[str, list[Layer]]) -> str:
         rows = ", ".join("{" + ", ".join(map(str, astuple(layer))) + "}" for layer in network)
         lines.append(f"static const layer_t layers_{name}[] = {{{rows}}};")
     return "\n".join([*lines, "#endif", ""])
+
+
+def largest_weights(layers: dict[str, list[Layer]]) -> int:
+    """Weights of the largest layer; all layers share them."""
+    return max(layer.weights for network in layers.values() for layer in network)
 
 
 def build(checkout: Path, target: str, folder: Path) -> Path:
@@ -162,7 +167,9 @@ def build(checkout: Path, target: str, folder: Path) -> Path:
     if not sources:
         raise UsageError("this is no checkout of CMSIS-NN", where=str(checkout))
     compiler = toolchains.require("gcc-arm").path
-    (folder / "networks.h").write_text(header(networks()))
+    layers = networks()
+    (folder / "networks.h").write_text(header(layers))
+    (folder / "weights.bin").write_bytes(random.Random(1).randbytes(largest_weights(layers)))  # noqa: S311
     flags = [
         *(flag for flag in board.flags if flag.startswith("-m")),
         *FLAGS,
@@ -207,12 +214,23 @@ class Figures:
     cycles_per_instruction: float | None
 
 
-def measure(checkout: Path, target: str) -> tuple[dict[str, Figures], str | None]:
+def board_of(target: str, flash: Sequence[int]) -> Target:
+    """A target, with other flash: wait states, bytes of an access, lines of code and of data that are held."""
+    board = registry.load(target)
+    if board.qemu is None or not flash:
+        return board
+    names = ("flash_wait", "flash_line", "flash_code_lines", "flash_data_lines")
+    table = {**board.qemu.model_dump(), **dict(zip(names, flash, strict=True))}
+    return board.model_copy(update={"qemu": Qemu.model_validate(table)})
+
+
+def measure(checkout: Path, target: str, flash: Sequence[int] = ()) -> tuple[dict[str, Figures], str | None]:
     """Figures of every network on a target, and what the cycles hold for."""
+    board = board_of(target, flash)
     with tempfile.TemporaryDirectory() as name:
         elf = build(checkout, target, Path(name))
         layers = networks()
-        counts = functions.count(registry.load(target), elf, [f"run_{network}" for network in layers], timeout_s=600)
+        counts = functions.count(board, elf, [f"run_{network}" for network in layers], timeout_s=600)
     found = {}
     for network, rows in layers.items():
         count = counts.functions[f"run_{network}"]
@@ -235,6 +253,14 @@ def main() -> int:
         "--cmsis-nn", type=Path, metavar="PATH", help="a checkout; left out: the pinned commit is cloned"
     )
     parser.add_argument("--target", default="cortex-m4")
+    parser.add_argument(
+        "--flash",
+        type=int,
+        nargs=4,
+        default=(),
+        metavar=("WAIT", "BYTES", "CODE", "DATA"),
+        help="wait states, bytes of an access, lines of code and of data held; 5 16 64 16: an STM32L4R5 at 120 MHz",
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     try:
@@ -244,7 +270,7 @@ def main() -> int:
                 checkout = Path(name) / "CMSIS-NN"
                 subprocess.run(["git", "clone", "--quiet", REPOSITORY, str(checkout)], check=True)
                 subprocess.run(["git", "-C", str(checkout), "checkout", "--quiet", COMMIT], check=True)
-            found, conditions = measure(checkout, options.target)
+            found, conditions = measure(checkout, options.target, options.flash)
     except PlinioDeployError as error:
         print(error, file=sys.stderr)
         return 1
