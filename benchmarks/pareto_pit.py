@@ -18,12 +18,16 @@ TARGET = "24 kB"
 """Of the DUCCIO run: 31 % of the seed."""
 
 
-def search(course: Course, model: Any, regularizer: Any, first: int, last: int) -> Any:
-    """Let PIT prune a network between two epochs; the exported network."""
-    nas = PIT(model, cost=COSTS, input_shape=course.shape, full_cost=True)
+def search(course: Course, model: Any, regularizer: Any, first: int, last: int, limit: str | None = None) -> Any:
+    """Let PIT prune a network between two epochs; the exported network, and its size before it was made to fit."""
+    # A limit is about what is built: living channels are counted then, not the sum of the masks' continuous values.
+    nas = PIT(model, cost=COSTS, input_shape=course.shape, full_cost=True, discrete_cost=limit is not None)
     nas.train_net_and_nas()
     course.fit(nas, first, last, search_optimizers(nas), regularizer=regularizer)
-    return nas.export()
+    found = nas.get_cost("size").item() / 8
+    if limit is not None:
+        nas.settle(limit, "size")
+    return nas.export(), found
 
 
 def prune(method: str, setting: float | str, course: Course) -> Point:
@@ -32,14 +36,18 @@ def prune(method: str, setting: float | str, course: Course) -> Point:
     warmup, searched, total = course.phases()
     model = course.network()
     course.fit(model, 0, warmup, plain_optimizer(model))
-    if isinstance(setting, str):
-        found = search(course, model, regularizers.DUCCIO({"size": setting}, task_loss=1.0), warmup, searched)
-    else:
-        price = regularizers.BaseRegularizer("size", setting, relative=True)
-        found = search(course, model, price, warmup, searched)
-    right_after = course.accuracy(found)
-    course.fit(found, searched, total, plain_optimizer(found))
-    return course.point(method, setting, found, started, accuracy_after_export=right_after)
+    limit = setting if isinstance(setting, str) else None
+    price: Any = (
+        regularizers.BaseRegularizer("size", float(setting), relative=True)
+        if limit is None
+        else regularizers.DUCCIO({"size": limit}, task_loss=1.0)
+    )
+    model, size = search(course, model, price, warmup, searched, limit)
+    details = {"accuracy_after_export": course.accuracy(model)}
+    if limit is not None:
+        details["size_bytes_before_settling"] = size
+    course.fit(model, searched, total, plain_optimizer(model))
+    return course.point(method, setting, model, started, **details)
 
 
 def strengths(budget: Budget) -> list[Job]:

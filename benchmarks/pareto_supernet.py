@@ -13,6 +13,7 @@ import time
 from functools import partial
 from typing import Any
 
+import torch
 from pareto_common import COSTS, Budget, Course, Job, Point, plain_optimizer, run, search_optimizers, uniform_widths
 from pareto_pit import search as search_channels
 
@@ -22,14 +23,32 @@ from plinio_deploy.recipes.supernets import in_place_of
 from plinio_deploy.search import schedules, training
 
 
-def choose(course: Course, strength: float, first: int, warmup: int, last: int) -> tuple[Any, dict[str, Any]]:
+WARMUP, SELECTED, PRUNED = 0.15, 0.4, 0.65
+"""Shares of the epochs at which warm-up, selection, and in the chain the pruning of channels, end."""
+
+SELECTION_RATE = 0.05
+"""Of plain gradient descent on the selections. Adam would move all of them alike, however little a choice saves."""
+
+SELECTION_STRENGTH = 1.0
+"""Of the selection in the chain."""
+
+
+def ends(course: Course) -> tuple[int, int, int]:
+    """Last epochs of warm-up, selection and pruning."""
+    first, second, third = (max(1, round(share * course.budget.epochs)) for share in (WARMUP, SELECTED, PRUNED))
+    return first, second, third
+
+
+def choose(course: Course, strength: float) -> tuple[Any, dict[str, Any]]:
     """Train the supernet, then select; the exported network and what was chosen."""
+    warmup, last, _ = ends(course)
     nas = SuperNet(in_place_of(course.network(), SEARCHED), cost=COSTS, input_shape=course.shape, full_cost=True)
     optimizer = search_optimizers(nas)
+    optimizer.nas = torch.optim.SGD(list(nas.nas_parameters()), lr=SELECTION_RATE)
     nas.train_net_only()
-    course.fit(nas, first, warmup, optimizer)
+    course.fit(nas, 0, warmup, optimizer)
     nas.train_net_and_nas()
-    falling = schedules.exponential(5.0, 0.2)
+    falling = schedules.exponential(2.0, 0.3)
     course.fit(
         nas,
         warmup,
@@ -45,33 +64,31 @@ def choose(course: Course, strength: float, first: int, warmup: int, last: int) 
 def select(strength: float, course: Course) -> Point:
     """SuperNet alone."""
     started = time.monotonic()
-    warmup, searched, total = course.phases()
-    found, details = choose(course, strength, 0, warmup, searched)
+    found, details = choose(course, strength)
     right_after = course.accuracy(found)
-    course.fit(found, searched, total, plain_optimizer(found))
+    course.fit(found, ends(course)[1], course.budget.epochs, plain_optimizer(found))
     return course.point("supernet", strength, found, started, accuracy_after_export=right_after, **details)
 
 
 def select_and_prune(strength: float, course: Course) -> Point:
-    """SuperNet at the budget's least strength, then PIT at this one: layers first, then channels, in the same time."""
+    """SuperNet, then PIT at this strength: layers first, then channels, in the same time."""
     started = time.monotonic()
-    warmup, searched, total = course.phases()
-    half = (warmup + searched) // 2
-    found, details = choose(course, min(course.budget.strengths), 0, warmup, half)
+    found, details = choose(course, SELECTION_STRENGTH)
+    _, first, last = ends(course)
     price = regularizers.BaseRegularizer("size", strength, relative=True)
-    found = search_channels(course, found, price, half, searched)
-    course.fit(found, searched, total, plain_optimizer(found))
+    found, _ = search_channels(course, found, price, first, last)
+    course.fit(found, last, course.budget.epochs, plain_optimizer(found))
     return course.point("supernet-pit", strength, found, started, **details)
 
 
 def selections(budget: Budget) -> list[Job]:
-    """One search per strength."""
-    return [Job("supernet", strength, partial(select, strength)) for strength in budget.strengths]
+    """One search per strength, of the greatest three."""
+    return [Job("supernet", strength, partial(select, strength)) for strength in budget.strengths[-3:]]
 
 
 def chains(budget: Budget) -> list[Job]:
-    """One chain per strength."""
-    return [Job("supernet-pit", strength, partial(select_and_prune, strength)) for strength in budget.strengths]
+    """One chain per strength, of the least three."""
+    return [Job("supernet-pit", strength, partial(select_and_prune, strength)) for strength in budget.strengths[:3]]
 
 
 if __name__ == "__main__":

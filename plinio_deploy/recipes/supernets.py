@@ -6,11 +6,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
+import torch
 from torch import nn
 
 from plinio_deploy.search.methods.supernet import SuperNetModule
 
 M = TypeVar("M", bound=nn.Module)
+
+LEAD = 0.5
+"""What the logit of the layer that stands in a place has more than the others' when a search starts.
+
+A short search sees its alternatives half trained: without a lead, what is learned fastest wins, not what is best.
+"""
 
 
 def alternatives(own: nn.Conv2d) -> list[nn.Module]:
@@ -65,5 +72,8 @@ def in_place_of(model: M, paths: Iterable[str]) -> M:
         else:
             assert isinstance(own, nn.Linear)
             found = bottleneck(own)
-        setattr(model.get_submodule(parent), name, SuperNetModule(found, single_path=True))
+        choice = SuperNetModule(found, single_path=True)
+        with torch.no_grad():
+            choice.alpha[0] += LEAD
+        setattr(model.get_submodule(parent), name, choice)
     return model
