@@ -22,7 +22,6 @@ from plinio_deploy.recipes.ic import SEARCHED
 from plinio_deploy.recipes.supernets import in_place_of
 from plinio_deploy.search import schedules, training
 
-
 WARMUP, SELECTED, PRUNED = 0.15, 0.4, 0.65
 """Shares of the epochs at which warm-up, selection, and in the chain the pruning of channels, end."""
 
