@@ -189,7 +189,7 @@ def _layer(project: _Project, step: Step) -> Layer:
         "names": inputs,
         "output": site.output,
     }
-    parts, local = _parts(project, step, kernel.parts, variables)
+    parts, body = _parts(project, step, kernel.parts, variables)
     parameters = [
         (f"const {Emitter.ctype(tensor)} *{name}", shape_of(tensor))
         for name, tensor in zip(inputs, site.inputs, strict=True)
@@ -202,7 +202,7 @@ def _layer(project: _Project, step: Step) -> Layer:
         title=_title(step),
         parameters=tuple(parameters),
         parts=parts,
-        body=render(kernel.template, {**variables, "local": local}),
+        body=body,
         arrays=tuple((emitter.array(array.suffix), array) for array in kernel.arrays(site)),
         run_call=_call(project.program, step, packed=False),
         trace_call=_call(project.program, step, packed=True),
@@ -210,15 +210,25 @@ def _layer(project: _Project, step: Step) -> Layer:
 
 
 def _parts(project: _Project, step: Step, template: str | None, variables: Mapping[str, object]) -> tuple[str, str]:
-    """What stands before a layer's function, and how names in it begin: layers with equal parts share them."""
-    if template is None:
-        return "", step.symbol
-    text = render(template, {**variables, "local": _LOCAL})
-    known = project.parts.get(text)
-    if known is not None:
-        return "", known
-    project.parts[text] = step.symbol
-    return text.replace(_LOCAL, step.symbol), step.symbol
+    """What stands before a layer's function, and the function with its names: layers with equal parts share them.
+
+    A part is what stands behind a line ``#part NAME``; it defines ``LOCAL_NAME``. Text before the first is not shared.
+    """
+    variables = {**variables, "local": _LOCAL}
+    body = render(step.kernel.template or "", variables)
+    own, *texts = re.split(r"^#part (\w+)\n", render(template, variables) if template else "", flags=re.MULTILINE)
+    names_of: dict[str, str] = {}
+    kept = [own] if own.strip() else []
+    for name, text in zip(texts[::2], texts[1::2], strict=True):
+        owner = project.parts.setdefault(text, step.symbol)
+        names_of[f"{_LOCAL}_{name}"] = f"{owner}_{name}"
+        kept += [text] if owner == step.symbol else []
+
+    def named(text: str) -> str:
+        text = re.sub(rf"{_LOCAL}_\w+", lambda found: names_of.get(found[0], found[0]), text)
+        return text.replace(_LOCAL, step.symbol)
+
+    return named("\n".join(kept)), named(body)
 
 
 def _title(step: Step) -> str:

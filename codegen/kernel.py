@@ -50,8 +50,8 @@ class Kernel(ABC):
         name: unique; appears in the manifest and in reports.
         template: file below ``templates/`` that renders the body of the layer's function; ``None`` if no code runs.
         parts: file below ``templates/`` that renders what stands before the layer's function, with the same variables:
-            micro-kernels in assembly (top-level ``__asm__``) or in C. Their names begin with ``{{ local }}``, in both
-            templates: the layer's symbol, or that of an earlier layer whose parts are the same and serve both.
+            micro-kernels in assembly (top-level ``__asm__``) or in C. Each begins with a line ``#part NAME`` and
+            defines ``{{ local }}_NAME``; both templates call it so. Layers whose parts are the same share one.
     """
 
     name: ClassVar[str]

@@ -48,7 +48,6 @@ class Output:
     """Where codes go and what they are.
 
     Attributes:
-        row_bytes: from a pixel to the next one.
         bits: of a code.
         signed: whether codes are two's complement.
         offset: what makes the unsigned code of a product: zero point less the least code.
@@ -57,7 +56,6 @@ class Output:
         shift: of sums to the left, before their bias is added.
     """
 
-    row_bytes: int
     bits: int
     signed: bool
     offset: int
@@ -67,9 +65,9 @@ class Output:
     shift: int
 
 
-# Stack of the micro-kernels: start of the patch, its end, constants, output, end of the weights of a run; then what the
-# sum of the patch takes from each accumulator, four words per pixel.
-_PATCH, _END, _CONSTANTS, _OUT, _LAST, _SUMS = 0, 4, 8, 12, 16, 20
+# Stack of the micro-kernels: start of the patch, its end, constants, output, end of the weights of a run, bytes from an
+# output pixel to the next; sizes of runs; what the patch's sum takes from each accumulator, four words per pixel.
+_PATCH, _END, _CONSTANTS, _OUT, _LAST, _STRIDE, _SIZES = 0, 4, 8, 12, 16, 20, 24
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,11 @@ class Direct:
 def frame_bytes(runs: Sequence[Run], pixels: int) -> int:
     """Stack of a micro-kernel besides saved registers."""
     sums = 16 * pixels + 4 if any(run.variant.sums for run in runs) else 0
-    return _SUMS + sums
+    return _sums_at(runs) + sums
+
+
+def _sums_at(runs: Sequence[Run]) -> int:
+    return _SIZES + 4 * len(runs)
 
 
 def products(pixels: int, layout: Columns, runs: Sequence[Run], out: Output, direct: Direct | None = None) -> Lines:
@@ -97,25 +99,26 @@ def products(pixels: int, layout: Columns, runs: Sequence[Run], out: Output, dir
     """
     frame = frame_bytes(runs, pixels)
     lines = ["push {r4-r11, lr}", f"sub sp, #{frame}", f"str r0, [sp, #{_PATCH}]", f"str r1, [sp, #{_OUT}]"]
-    lines += [f"str r3, [sp, #{_CONSTANTS}]", "mov r1, r2"]
-    lines += _large("r2", (4 * pixels if direct is None else 2) * layout.words)
-    lines += ["add r2, r0", f"str r2, [sp, #{_END}]"]
+    lines += ["mov r1, r2", "ldr r2, [r3], #4", "add r2, r0", f"str r2, [sp, #{_END}]"]
+    for index in range(1 + len(runs)):
+        lines += ["ldr r2, [r3], #4", f"str r2, [sp, #{_STRIDE + 4 * index}]"]
+    lines += [f"str r3, [sp, #{_CONSTANTS}]"]
+    sums = _sums_at(runs)
     if direct is not None and any(run.variant.sums for run in runs):
-        lines += _sum(direct)
+        lines += _sum(direct, sums)
     label = 1
-    for run in runs:
+    for index, run in enumerate(runs):
         if run.variant.sums:
-            lines += _sums_of(run.variant, pixels, direct)
+            lines += _sums_of(run.variant, pixels, direct, sums)
         if run.whole > 1:
-            nbytes = 2 * layout.words * run.variant.words * run.whole
-            lines += [*_large("r2", nbytes), "add r2, r1", f"str r2, [sp, #{_LAST}]"]
+            lines += [f"ldr r2, [sp, #{_SIZES + 4 * index}]", "add r2, r1", f"str r2, [sp, #{_LAST}]"]
         if run.whole:
             lines += [f"{label}:"] if run.whole > 1 else []
-            lines += _block(pixels, layout, run.variant, out, CHANNELS, label + 1, direct)
+            lines += _block(pixels, layout, run.variant, out, CHANNELS, label + 1, direct, sums)
             lines += [f"ldr r0, [sp, #{_LAST}]", "cmp r1, r0", f"bne {label}b"] if run.whole > 1 else []
             label += 2
         if run.rest:
-            lines += _block(pixels, layout, run.variant, out, run.rest, label + 1, direct)
+            lines += _block(pixels, layout, run.variant, out, run.rest, label + 1, direct, sums)
             label += 2
     return [*lines, f"add sp, #{frame}", "pop {r4-r11, pc}"]
 
@@ -138,37 +141,44 @@ def _flipped(direct: Direct, register: str) -> Lines:
     return [f"eor {register}, {register}, #0x80808080"] if direct.signed else []
 
 
-def _sum(direct: Direct) -> Lines:
+def _sum(direct: Direct, sums: int) -> Lines:
     """The sum of a patch of bytes, kept where the last multiple of it will lie."""
     lines = ["mov r3, #0", "mov r12, #0", f"ldr lr, [sp, #{_END}]", "9:", "ldr r2, [r0], #4"]
     lines += [*_flipped(direct, "r2"), "usada8 r3, r2, r12, r3", "cmp r0, lr", "bne 9b"]
-    return [*lines, f"str r3, [sp, #{_SUMS + 16}]"]
+    return [*lines, f"str r3, [sp, #{sums + 16}]"]
 
 
-def _sums_of(variant: Variant, pixels: int, direct: Direct | None) -> Lines:
+def _sums_of(variant: Variant, pixels: int, direct: Direct | None, sums: int) -> Lines:
     """Store what the sums of the patch add to each accumulator."""
     lines = [f"ldr r0, [sp, #{_END}]"] if direct is None else []
     for pixel in range(pixels):
-        lines += [f"ldr r2, [r0, #{4 * pixel}]" if direct is None else f"ldr r2, [sp, #{_SUMS + 16}]"]
+        lines += [f"ldr r2, [r0, #{4 * pixel}]" if direct is None else f"ldr r2, [sp, #{sums + 16}]"]
         for lane, factor in enumerate(_factors(variant)):
-            lines += [*_large("r3", factor), "mul r3, r3, r2", f"str r3, [sp, #{_SUMS + 16 * pixel + 4 * lane}]"]
+            lines += [*_large("r3", factor), "mul r3, r3, r2", f"str r3, [sp, #{sums + 16 * pixel + 4 * lane}]"]
     return lines
 
 
 def _block(
-    pixels: int, layout: Columns, variant: Variant, out: Output, channels: int, label: int, direct: Direct | None
+    pixels: int,
+    layout: Columns,
+    variant: Variant,
+    out: Output,
+    channels: int,
+    label: int,
+    direct: Direct | None,
+    sums: int,
 ) -> Lines:
     """One block: accumulators start, products, requantization, stores."""
     lines = [f"ldr r0, [sp, #{_PATCH}]", f"ldr r2, [sp, #{_CONSTANTS}]", "ldm r2!, {r4-r7}"]
     lines += [f"str r2, [sp, #{_CONSTANTS}]"]
-    lines += _start(pixels, variant)
+    lines += _start(pixels, variant, sums)
     lines += [f"{label}:"] if layout.turns > 1 else []
     turn = _turn_of_two(variant) if pixels == 2 else _turn_of_one(variant, direct)
     lines += [f".rept {layout.unroll // (2 if pixels == 2 else 4)}", *turn, ".endr"]
     if layout.turns > 1:
         lines += [f"ldr r2, [sp, #{_END}]", "cmp r0, r2", f"bne {label}b"]
     lines += requantize(pixels, variant, out, _CONSTANTS)
-    return lines + store(pixels, out, channels)
+    return lines + store(pixels, out, channels, _OUT, _STRIDE)
 
 
 def requantize(pixels: int, variant: Variant, out: Output, constants: int) -> Lines:
@@ -197,13 +207,13 @@ def requantize(pixels: int, variant: Variant, out: Output, constants: int) -> Li
     return lines
 
 
-def _start(pixels: int, variant: Variant) -> Lines:
+def _start(pixels: int, variant: Variant, sums: int) -> Lines:
     first, second = PIXELS
     if not variant.sums:
         return [f"mov {b}, {a}" for a, b in zip(first, second, strict=True)] if pixels == 2 else []
     lines: Lines = []
     for pixel in reversed(range(pixels)):
-        lines += [f"add lr, sp, #{_SUMS + 16 * pixel}", "ldm lr, {r2, r3, r12, lr}"]
+        lines += [f"add lr, sp, #{sums + 16 * pixel}", "ldm lr, {r2, r3, r12, lr}"]
         taken = zip(PIXELS[pixel], first, ("r2", "r3", "r12", "lr"), strict=True)
         lines += [f"sub {to}, {start}, {part}" for to, start, part in taken]
     return lines
@@ -353,25 +363,25 @@ def _clamp(registers: Sequence[str], out: Output, ones: int) -> Lines:
     return lines
 
 
-def store(pixels: int, out: Output, channels: int, place: int = _OUT) -> Lines:
-    """The codes of a block, of pixel 1 before pixel 0; the pointer at ``place`` on the stack moves on."""
+def store(pixels: int, out: Output, channels: int, place: int, stride: int) -> Lines:
+    """The codes of a block; the pointer at ``place`` on the stack moves on, pixel 1 lies the word at ``stride`` on."""
     lines = [f"ldr r2, [sp, #{place}]"]
     nbytes = channels * out.bits // 8 if out.bits == 8 else (channels * out.bits + 7) // 8
     if channels * out.bits % 8:
         lines += [f"ubfx {acc[0]}, {acc[0]}, #0, #{channels * out.bits}" for acc in PIXELS[:pixels]]
-    for pixel in reversed(range(pixels)):
-        lines += _bytes(PIXELS[pixel][0], nbytes, pixel * out.row_bytes)
+    if pixels == 2:
+        lines += [f"ldr r0, [sp, #{stride}]", "add r0, r2", *_bytes(PIXELS[1][0], nbytes, "r0")]
+    lines += _bytes(PIXELS[0][0], nbytes, "r2")
     return [*lines, f"adds r2, #{nbytes}", f"str r2, [sp, #{place}]"]
 
 
-def _bytes(register: str, nbytes: int, offset: int) -> Lines:
+def _bytes(register: str, nbytes: int, base: str) -> Lines:
     match nbytes:
         case 4:
-            return [f"str {register}, [r2, #{offset}]"]
+            return [f"str {register}, [{base}]"]
         case 3:
-            halves = [f"strh {register}, [r2, #{offset}]", f"lsr {register}, {register}, #16"]
-            return [*halves, f"strb {register}, [r2, #{offset + 2}]"]
+            return [f"strh {register}, [{base}]", f"lsr {register}, {register}, #16", f"strb {register}, [{base}, #2]"]
         case 2:
-            return [f"strh {register}, [r2, #{offset}]"]
+            return [f"strh {register}, [{base}]"]
         case _:
-            return [f"strb {register}, [r2, #{offset}]"]
+            return [f"strb {register}, [{base}]"]

@@ -182,13 +182,23 @@ def _words(variant: Variant, low: int, high: int, following: tuple[int, int]) ->
     return [(low | following[0] << 8) | (high | following[1] << 8) << 16]
 
 
-def arrays(op: Conv | Linear, layout: Columns, found: Sums, parts: tuple[Run, ...]) -> tuple[Array, ...]:
-    """Weights as words, and per block four starts and four multipliers."""
+def arrays(
+    op: Conv | Linear, layout: Columns, found: Sums, parts: tuple[Run, ...], sizes: tuple[int, int]
+) -> tuple[Array, ...]:
+    """Weights as words; constants: sizes, and per block four starts and four multipliers.
+
+    Args:
+        op: the layer.
+        layout: of its patches.
+        found: its sums.
+        parts: its runs.
+        sizes: bytes of the patches of one call, bytes from an output pixel to the next.
+    """
     weights = op.weights
     flat = weights.codes.reshape(weights.out_channels, -1).astype(int)
     places = layout.order(weights.codes.shape[-1])
     words: list[int] = []
-    constants: list[int] = []
+    constants = [*sizes, *(4 * layout.words * run.variant.words // 2 * run.whole for run in parts)]
     for run in parts:
         for first in range(run.first, run.first + run.channels, CHANNELS):
             channels = list(range(first, min(first + CHANNELS, run.first + run.channels)))
@@ -199,7 +209,7 @@ def arrays(op: Conv | Linear, layout: Columns, found: Sums, parts: tuple[Run, ..
     comment = f"{weights.out_channels} channels in blocks of four, {widths} bits, packed for the micro-kernel"
     return (
         Array("_w", "uint32_t", tuple(words), comment),
-        Array("_q", "int32_t", tuple(constants), "per block of four channels: first accumulators, multipliers"),
+        Array("_q", "int32_t", tuple(constants), "sizes; per block of four channels first accumulators, multipliers"),
     )
 
 

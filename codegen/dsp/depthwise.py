@@ -31,6 +31,7 @@ class Taps:
         step: bytes from pixel 0 to pixel 1.
         channels: of the layer.
         signed: whether codes are two's complement.
+        out_step: bytes from output pixel 0 to pixel 1; 0 where they are the same.
     """
 
     rows: int
@@ -38,6 +39,7 @@ class Taps:
     step: int
     channels: int
     signed: bool
+    out_step: int
 
     @property
     def count(self) -> int:
@@ -71,12 +73,13 @@ def arrays(op: Conv, found: Sums) -> tuple[Array, ...]:
 def products(taps: Taps, out: Output) -> Lines:
     """The micro-kernel, called as ``(rows, out, weights, constants)``: two pixels by all channels."""
     constants = 4 * taps.rows
-    place, last = constants + 4, constants + 8
-    frame = constants + 12
+    place, last, stride = constants + 4, constants + 8, constants + 12
+    frame = constants + 16
     lines = ["push {r4-r11, lr}", f"sub sp, #{frame}"]
     for row in range(taps.rows):
         lines += [f"ldr r4, [r0, #{4 * row}]", f"str r4, [sp, #{4 * row}]"]
     lines += [f"str r3, [sp, #{constants}]", f"str r1, [sp, #{place}]", "mov r1, r2"]
+    lines += [f"movw r2, #{taps.out_step}", f"str r2, [sp, #{stride}]"]
     whole, rest = divmod(taps.channels, CHANNELS)
     if whole > 1:
         nbytes = whole * CHANNELS * taps.count
@@ -108,4 +111,4 @@ def _block(taps: Taps, out: Output, channels: int, constants: int, place: int) -
                     lines += [f"smla{halves} {acc[lane]}, {x}, {weights}, {acc[lane]}"]
         lines += [f"adds r0, #{CHANNELS}", f"str r0, [sp, #{4 * row}]"]
     lines += requantize(2, WIDE8, out, constants)
-    return lines + store(2, out, channels, place)
+    return lines + store(2, out, channels, place, place + 8)

@@ -68,10 +68,11 @@ def products_cost(site: Site, layout: Columns, pixels: int, *, direct: bool = Fa
     return total
 
 
-def arrays(site: Site, layout: Columns) -> tuple[Array, ...]:
+def arrays(site: Site, layout: Columns, pixels: int, *, direct: bool = False) -> tuple[Array, ...]:
     """Packed weights and constants."""
     found, parts = plan(site)
-    return blocks.arrays(weighted(site), layout, found, parts)
+    sizes = ((2 if direct else 4 * pixels) * layout.words, site.output.row_bytes)
+    return blocks.arrays(weighted(site), layout, found, parts, sizes)
 
 
 def output(site: Site, found: Sums) -> Output:
@@ -80,7 +81,6 @@ def output(site: Site, found: Sums) -> Output:
     assert isinstance(requant, Hi32)
     low, high = found.codes
     return Output(
-        row_bytes=tensor.row_bytes,
         bits=tensor.bits,
         signed=tensor.signed,
         offset=tensor.zero_point - tensor.qmin,

@@ -46,7 +46,7 @@ class ConvDsp(Kernel):
 
     def arrays(self, site: Site) -> tuple[Array, ...]:
         """Packed weights and constants."""
-        return layer.arrays(site, columns(_conv(site), site.inputs[0]))
+        return layer.arrays(site, columns(_conv(site), site.inputs[0]), 2)
 
     def variables(self, site: Site, emitter: Emitter) -> Mapping[str, object]:
         """See ``templates/ops/conv_dsp.c.j2``."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 from plinio_deploy.codegen.dsp import blocks, depthwise, layer
@@ -71,12 +70,9 @@ class DepthwiseDsp(Kernel):
         taps = _taps(site)
         bits = _bits(site)
         found = blocks.sums(op, source)
-        out = layer.output(site, found)
-        if not taps.step:  # a single column: both pixels are the same one
-            out = replace(out, row_bytes=0)
         return {
             "taps": taps,
-            "asm_products": depthwise.products(taps, out),
+            "asm_products": depthwise.products(taps, layer.output(site, found)),
             "shift": found.shift,
             "clamp": op.requant.clamp,
             "win": window(op, source, site.output, all_taps=True),
@@ -96,7 +92,8 @@ def _taps(site: Site) -> Taps:
     assert isinstance(op, Conv)
     columns = tuple(kx * op.dilation[1] * source.channels for kx in range(op.kernel[1]))
     step = op.stride[1] * source.channels if site.output.shape[1] > 1 else 0
-    return Taps(op.kernel[0], columns, step, source.channels, source.signed)
+    # A single column is computed twice: both pixels are the same one.
+    return Taps(op.kernel[0], columns, step, source.channels, source.signed, site.output.row_bytes if step else 0)
 
 
 def _bits(site: Site) -> int:

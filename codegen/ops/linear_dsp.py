@@ -45,7 +45,7 @@ class LinearDsp(Kernel):
 
     def arrays(self, site: Site) -> tuple[Array, ...]:
         """Packed weights and constants."""
-        return layer.arrays(site, _layout(site))
+        return layer.arrays(site, _layout(site), 1)
 
     def variables(self, site: Site, emitter: Emitter) -> Mapping[str, object]:
         """See ``templates/ops/linear_dsp.c.j2``."""
@@ -70,6 +70,10 @@ class LinearDirectDsp(LinearDsp):
     def scratch_bytes(self, site: Site) -> int:  # noqa: ARG002 - none
         """None."""
         return 0
+
+    def arrays(self, site: Site) -> tuple[Array, ...]:
+        """Packed weights and constants."""
+        return layer.arrays(site, _layout(site), 1, direct=True)
 
     def variables(self, site: Site, emitter: Emitter) -> Mapping[str, object]:
         """See ``templates/ops/linear_dsp.c.j2``."""
