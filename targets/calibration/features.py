@@ -34,6 +34,8 @@ FeatureName = Literal[
     "pair_blocks4",
     "output_taps",
     "output_rows",
+    "pair_rows",
+    "pair_words",
     "block_taps",
     "block_rows",
     "macs",
@@ -49,7 +51,7 @@ FEATURES: Mapping[FeatureName, str] = MappingProxyType(
         "layer": "1 for each call of the op",
         "rows": "output rows",
         "positions": "output positions (product of the spatial sizes)",
-        "pairs": "pairs of output positions, rounded up",
+        "pairs": "pairs of output positions, rounded up; of depthwise layers in each row",
         "inputs": "elements of the inputs",
         "columns": "elements gathered before a dot product: output positions x taps x input channels",
         "taps": "taps inside the input, over all output positions",
@@ -64,6 +66,8 @@ FEATURES: Mapping[FeatureName, str] = MappingProxyType(
         "pair_blocks4": "pairs of positions x fours of output channels",
         "output_taps": "elements written x taps inside the input",
         "output_rows": "elements written x rows of taps inside the input",
+        "pair_rows": "pairs of positions x rows of taps",
+        "pair_words": "pairs of positions x fours of input elements of each row of taps, rounded up",
         "block_taps": "pairs of positions x fours of output channels x taps",
         "block_rows": "pairs of positions x fours of output channels x rows of taps",
         "macs": "multiply-accumulates; for pooling and sums the elements read by windows or operands",
@@ -86,7 +90,14 @@ def ceil_div(a: float, n: int) -> float:
 
 
 def _pairs(at: Geometry) -> float:
+    if at.op == "depthwise":
+        return float(at.output[0] * -(-at.output[1] // 2))
     return float(-(-at.positions // 2))
+
+
+def _words(at: Geometry, ceil: CeilDiv) -> Number:
+    """Fours of input elements under one row of taps."""
+    return ceil(at.kernel[1] * (at.cin / at.groups), 4)
 
 
 def _taps(at: Geometry) -> Number:
@@ -117,8 +128,7 @@ def _mac_words(at: Geometry, ceil: CeilDiv) -> Number:
 
 
 def _row_words(at: Geometry, ceil: CeilDiv) -> Number:
-    words = ceil(at.kernel[1] * (at.cin / at.groups), 4)
-    return ceil(at.cout, 4) * at.kernel[0] * words * _pairs(at)
+    return ceil(at.cout, 4) * at.kernel[0] * _words(at, ceil) * _pairs(at)
 
 
 _FORMULAS: Mapping[FeatureName, _Formula] = {
@@ -140,6 +150,8 @@ _FORMULAS: Mapping[FeatureName, _Formula] = {
     "pair_blocks4": lambda at, ceil: ceil(at.cout, 4) * _pairs(at),
     "output_taps": lambda at, _: at.cout * _taps(at) * (at.positions * _clip(at)),
     "output_rows": lambda at, _: at.cout * at.kernel[0] * (at.positions * at.inside[0]),
+    "pair_rows": lambda at, _: at.share * at.kernel[0] * _pairs(at),
+    "pair_words": lambda at, ceil: at.share * at.kernel[0] * _words(at, ceil) * _pairs(at),
     "block_taps": lambda at, ceil: ceil(at.cout, 4) * _taps(at) * _pairs(at),
     "block_rows": lambda at, ceil: ceil(at.cout, 4) * at.kernel[0] * _pairs(at),
     "macs": lambda at, _: _macs(at),

@@ -22,7 +22,7 @@ from plinio_deploy.targets import luts, registry
 from plinio_deploy.targets.calibration.fitting import Origin, Point, fit
 from plinio_deploy.targets.calibration.geometry import Geometry, of_op
 from plinio_deploy.targets.calibration.power import POWER
-from plinio_deploy.targets.luts import Lut
+from plinio_deploy.targets.luts import Lut, Validation
 from plinio_deploy.targets.schema import Target
 
 FIT, HELD_OUT = "fit", "held out"
@@ -36,8 +36,27 @@ LEAST = 12
 LOOKED_AT = 150
 """Layers per op and pair of widths that the code generator is asked about: which kernel would it choose?"""
 
-SLOW = 0.6
-"""Share of the design that a simulator measures."""
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured.
+
+    Attributes:
+        share: of the design.
+        typical: multiply-accumulates of a layer, see `design.TYPICAL`.
+    """
+
+    share: float = 1.0
+    typical: float = design.TYPICAL
+
+
+SIMULATED = Effort(0.5, 10_000)
+"""For simulators of RTL, which do a few million cycles per second."""
+
+
+def effort_of(target: Target) -> Effort:
+    """What is reasonable on a target's runner."""
+    return SIMULATED if target.runner == "rtl" else Effort()
 
 
 @dataclass(frozen=True)
@@ -53,14 +72,14 @@ class Measured:
     runs: tuple[Run, ...]
 
 
-def calibrate(name: str, terminal: Terminal, out: Path | None = None, *, share: float | None = None) -> Lut:
+def calibrate(name: str, terminal: Terminal, out: Path | None = None, effort: Effort | None = None) -> Lut:
     """Make the table of a target, validate it and write it.
 
     Args:
         name: of the target.
         terminal: told what goes on.
         out: folder for ``<target>.json``; None: beside the tables that come with the package.
-        share: of the design; None: all of it, on simulators `SLOW`.
+        effort: None: what is reasonable on the target's runner.
 
     Raises:
         UnknownTarget, UsageError: no such target, or one that counts nothing.
@@ -68,10 +87,9 @@ def calibrate(name: str, terminal: Terminal, out: Path | None = None, *, share: 
         OutputError: the table cannot be written.
     """
     target = registry.load(name)
-    lut = make(target, terminal, share=share)
-    lut = lut.model_copy(
-        update={"validation": validate(lut, target, terminal, HELD_OUT, HELD_OUT_SHARE * _share(target, share))}
-    )
+    effort = effort or effort_of(target)
+    lut = make(target, terminal, effort)
+    lut = lut.model_copy(update={"validation": check(lut, target, terminal, effort)})
     folder = luts.FOLDER if out is None else out
     path = folder / f"{target.name}.json"
     with writing(path):
@@ -84,8 +102,13 @@ def calibrate(name: str, terminal: Terminal, out: Path | None = None, *, share: 
 def validate_table(name: str, terminal: Terminal) -> Lut:
     """The table of a target with its validation measured anew; nothing is written."""
     target, lut = registry.load(name), luts.load(name)
-    found = validate(lut, target, terminal, HELD_OUT, HELD_OUT_SHARE * _share(target, None))
-    return lut.model_copy(update={"validation": found})
+    return lut.model_copy(update={"validation": check(lut, target, terminal, effort_of(target))})
+
+
+def check(lut: Lut, target: Target, terminal: Terminal, effort: Effort) -> Validation:
+    """Errors on layers and networks that no fit ever sees."""
+    specs = design.layers(HELD_OUT, HELD_OUT_SHARE * effort.share, effort.typical)
+    return validate(lut, target, terminal, specs, HELD_OUT)
 
 
 def is_stale(lut: Lut, target: Target) -> bool:
@@ -93,9 +116,9 @@ def is_stale(lut: Lut, target: Target) -> bool:
     return lut.kernels is not None and lut.kernels != bench.digest(_sample(), target)
 
 
-def make(target: Target, terminal: Terminal, *, share: float | None = None) -> Lut:
+def make(target: Target, terminal: Terminal, effort: Effort) -> Lut:
     """Measure the design and fit; see `calibrate`."""
-    specs = complete(design.layers(FIT, _share(target, share)), target)
+    specs = complete(design.layers(FIT, effort.share, effort.typical), target, effort.typical)
     terminal.note(f"{target.name}: {len(specs)} layers")
     found = measure(specs, target, terminal, "fit")
     if not found.points:
@@ -124,7 +147,7 @@ def points_of(network: Network, run: Run) -> list[Point]:
     return points
 
 
-def complete(specs: Sequence[Spec], target: Target) -> list[Spec]:
+def complete(specs: Sequence[Spec], target: Target, typical: float = design.TYPICAL) -> list[Spec]:
     """The design, and more layers for kernels that would be measured on too few."""
     found = list(specs)
     groups: dict[tuple[Any, ...], list[Spec]] = {}
@@ -132,7 +155,7 @@ def complete(specs: Sequence[Spec], target: Target) -> list[Spec]:
         if len(spec.w_bits) == 1:
             groups.setdefault(_group(spec), []).append(spec)
     for members in groups.values():
-        extra = design.more(FIT, members[0], LOOKED_AT // 2)
+        extra = design.more(FIT, members[0], LOOKED_AT // 2, typical)
         kernels = _kernels([*members, *extra], target)
         own, others = kernels[: len(members)], kernels[len(members) :]
         wanted = min(LEAST, len(members))
@@ -145,10 +168,6 @@ def complete(specs: Sequence[Spec], target: Target) -> list[Spec]:
 def _group(spec: Spec) -> tuple[Any, ...]:
     """Layers that the code generator has the same kernels for."""
     return spec.op, spec.groups > 1, spec.kernel == (1, 1), spec.w_bits, spec.a_bits
-
-
-def _share(target: Target, share: float | None) -> float:
-    return share if share is not None else SLOW if target.runner == "rtl" else 1.0
 
 
 def _kernels(specs: Sequence[Spec], target: Target) -> list[str]:

@@ -14,7 +14,7 @@ MACS = (1500, 500_000)
 """Least and most multiply-accumulates of a layer."""
 
 TYPICAL = 40_000
-"""Above this many, layers are drawn more seldom, by the ratio: large ones are needed, but simulators are slow."""
+"""Above this many, layers are drawn more seldom, by the ratio: large ones are needed, but take long."""
 
 WIDTHS = ((8, 8), (4, 8), (2, 8), (8, 4), (4, 4), (2, 4), (8, 2), (4, 2), (2, 2))
 """Bits of weights and of activations; the first three are what networks mostly have and get more layers."""
@@ -25,11 +25,11 @@ COUNTS: Mapping[str, tuple[int, int]] = {
     "pointwise": (52, 20),
     "depthwise": (48, 20),
     "linear": (28, 12),
-    "pool": (24, 14),
-    "max_pool": (14, 10),
-    "add": (16, 14),
-    "requantize": (14, 12),
-    "copy": (24, 14),
+    "pool": (18, 8),
+    "max_pool": (10, 6),
+    "add": (14, 10),
+    "requantize": (8, 6),
+    "copy": (10, 5),
 }
 """Layers for each pair of widths (of activations alone, for ops without weights): usual ones, and others."""
 
@@ -57,8 +57,10 @@ class _Draw:
         return (2, 2) if self.rng.random() < 0.25 else (1, 1)
 
     def widths(self, channels: int) -> tuple[int, ...]:
-        """Bits of each channel, neighbours of one width together; at least two widths."""
-        cuts = sorted(self.rng.randint(0, channels) for _ in range(2))
+        """Bits of each channel, fours of neighbours of one width together; several widths where there is room."""
+        if channels < 8:
+            return (self.rng.choice((8, 4, 2)),)
+        cuts = sorted(4 * self.rng.randint(0, channels // 4) for _ in range(2))
         found = (8,) * cuts[0] + (4,) * (cuts[1] - cuts[0]) + (2,) * (channels - cuts[1])
         return found if len(set(found)) > 1 else self.widths(channels)
 
@@ -120,23 +122,23 @@ def _fits(spec: Spec) -> bool:
     return least <= spec.macs <= most and math.prod(spec.size) * spec.cin <= 20_000
 
 
-def layers(part: str, share: float = 1.0) -> list[Spec]:
+def layers(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec]:
     """The design.
 
     Args:
         part: a name; other names give other layers, drawn the same way.
         share: of `COUNTS`.
+        typical: instead of `TYPICAL`.
     """
-    return list(_layers(part, share))
+    return list(_layers(part, share, typical))
 
 
-def more(part: str, like: Spec, count: int) -> list[Spec]:
+def more(part: str, like: Spec, count: int, typical: float = TYPICAL) -> list[Spec]:
     """Further layers of the kind and widths of one, to look for those that a rare kernel executes."""
     op = _kind(like)
     draw = _Draw(f"{part} more {op} {like.w_bits} {like.a_bits}")
-    return [
-        replace(_drawn(draw, op), w_bits=like.w_bits, a_bits=like.a_bits, out_bits=like.a_bits) for _ in range(count)
-    ]
+    drawn = (_drawn(draw, op, typical) for _ in range(count))
+    return [replace(spec, w_bits=like.w_bits, a_bits=like.a_bits, out_bits=like.a_bits) for spec in drawn]
 
 
 def _kind(spec: Spec) -> str:
@@ -147,28 +149,30 @@ def _kind(spec: Spec) -> str:
     return "pointwise" if spec.kernel == (1, 1) else "conv"
 
 
-def _layers(part: str, share: float) -> Iterator[Spec]:
+def _layers(part: str, share: float, typical: float) -> Iterator[Spec]:
     for op, (usual, other) in COUNTS.items():
         weighted = op in ("conv", "first", "pointwise", "depthwise", "linear")
         for index, (w_bits, a_bits) in enumerate(WIDTHS if weighted else ((8, 8), (8, 4), (8, 2))):
             count = usual if index < (3 if weighted else 1) else other
             draw = _Draw(f"{part} {op} {w_bits} {a_bits}")
             for _ in range(math.ceil(count * share)):
-                yield replace(_drawn(draw, op), w_bits=(w_bits,), a_bits=a_bits, out_bits=_out_bits(draw, a_bits))
-    yield from _mixed(part, share)
+                yield replace(
+                    _drawn(draw, op, typical), w_bits=(w_bits,), a_bits=a_bits, out_bits=_out_bits(draw, a_bits)
+                )
+    yield from _mixed(part, share, typical)
 
 
-def _mixed(part: str, share: float) -> Iterator[Spec]:
+def _mixed(part: str, share: float, typical: float) -> Iterator[Spec]:
     for op, count in MIXED.items():
         for a_bits in (8, 4):
             draw = _Draw(f"{part} {op} mixed {a_bits}")
             for _ in range(math.ceil(share * count / (1 if a_bits == 8 else 3))):
-                spec = _drawn(draw, op)
+                spec = _drawn(draw, op, typical)
                 w_bits = draw.widths(spec.cout)
                 yield replace(spec, w_bits=w_bits, a_bits=a_bits, out_bits=_out_bits(draw, a_bits))
 
 
-def _drawn(draw: _Draw, op: str) -> Spec:
+def _drawn(draw: _Draw, op: str, typical: float) -> Spec:
     makers: Mapping[str, Callable[[], Spec]] = {
         "conv": draw.conv,
         "first": draw.first,
@@ -181,7 +185,7 @@ def _drawn(draw: _Draw, op: str) -> Spec:
     }
     while True:
         spec = makers[op]() if op in makers else draw.plain(op)
-        if _fits(spec) and draw.rng.random() * spec.macs < TYPICAL:
+        if _fits(spec) and draw.rng.random() * spec.macs < typical:
             return spec
 
 

@@ -31,12 +31,12 @@ class _Chain:
         return channels if not self.mixed else max(4, round(channels * self.rng.uniform(0.4, 1.0)))
 
     def bits(self, channels: int) -> tuple[int, ...]:
-        """Bits of each output channel, neighbours of one width together."""
+        """Bits of each output channel, fours of neighbours of one width together."""
         if not self.mixed:
             return (8,)
         if self.rng.random() < 0.5:
             return (self.rng.choice((8, 4, 2)),)
-        cuts = sorted(self.rng.randint(0, channels) for _ in range(2))
+        cuts = sorted(4 * self.rng.randint(0, channels // 4) for _ in range(2))
         return (8,) * cuts[0] + (4,) * (cuts[1] - cuts[0]) + (2,) * (channels - cuts[1])
 
     def a_bits(self) -> int:

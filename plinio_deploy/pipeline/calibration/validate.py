@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from plinio_deploy.console import Terminal
 from plinio_deploy.network import Network
-from plinio_deploy.pipeline.calibration import bench, design, networks
+from plinio_deploy.pipeline.calibration import bench, networks
 from plinio_deploy.pipeline.calibration.baselines import BASELINES
 from plinio_deploy.pipeline.calibration.bench import Run
+from plinio_deploy.pipeline.calibration.micro import Spec
 from plinio_deploy.targets.calibration.fitting import errors, scaled
 from plinio_deploy.targets.calibration.geometry import Geometry, of_op
 from plinio_deploy.targets.calibration.prediction import layer, predict
@@ -17,17 +18,17 @@ from plinio_deploy.targets.luts import Baseline, Lut, NetworkErrors, Validation
 from plinio_deploy.targets.schema import Target
 
 
-def validate(lut: Lut, target: Target, terminal: Terminal, part: str, share: float) -> Validation:
+def validate(lut: Lut, target: Target, terminal: Terminal, specs: Sequence[Spec], part: str) -> Validation:
     """Measure layers and networks anew and compare.
 
     Args:
         lut: the table.
         target: what to measure on.
         terminal: told what goes on.
-        part: name of the design of the layers; not the fit's.
-        share: of that design.
+        specs: layers, none of them in the fit.
+        part: what they are called.
     """
-    singles = bench.layer_networks(design.layers(part, share), "held")
+    singles = bench.layer_networks(specs, "held")
     runs = bench.run_all(singles, target, terminal, f"{target.name} {part}")
     relative, weighted = [], []
     for network, run in zip(singles, runs, strict=True):
