@@ -80,10 +80,13 @@ class Chain:
         plan: see `Plan`.
         work: folder of the checkpoints.
         progress: called after each epoch.
+
+    Attributes:
+        plan: see `Plan`.
     """
 
     def __init__(self, recipe: Recipe, data: Data, plan: Plan, work: Path, progress: ProgressCallback | None) -> None:
-        self._recipe, self._data, self._plan, self._work, self._progress = recipe, data, plan, work, progress
+        self._recipe, self._data, self.plan, self._work, self._progress = recipe, data, plan, work, progress
         self._costs = plan.goal.costs()
         self._seed_costs: dict[str, float] = {}
         self._rows: list[dict[str, Any]] = []
@@ -105,8 +108,8 @@ class Chain:
         self._seed_costs = measure_plain(trained, self._costs, recipe.input_shape)
         metric = evaluate(recipe, trained, as_split(self._data.val))
         self._points.append({"phase": "seed", "metric": metric, "costs": self._seed_costs})
-        model = starting(recipe, self._plan.methods, trained)
-        for method in self._plan.methods[:-1]:
+        model = starting(recipe, self.plan.methods, trained)
+        for method in self.plan.methods[:-1]:
             model = self._search(method, model, goal).export().eval()
         return model
 
@@ -117,7 +120,7 @@ class Chain:
             The searched model, and its costs as exported.
         """
         self._tries += 1
-        nas = self._search(self._plan.methods[-1], model, goal)
+        nas = self._search(self.plan.methods[-1], model, goal)
         return nas, measure(nas, self._costs)
 
     def quantized(self, nas: DNAS) -> QuantNetwork:
@@ -132,13 +135,13 @@ class Chain:
     def tune(self, nas: DNAS) -> QuantNetwork:
         """Fine-tune what was found, in float first unless it has quantizers already."""
         found = nas.export().eval()
-        epochs = self._plan.tune
+        epochs = self.plan.tune
         if not isinstance(found, QuantNetwork):
-            self._loop("tune", found, self._plan.tune, self._recipe.search_lr, "", None)
+            self._loop("tune", found, self.plan.tune, self._recipe.search_lr, "", None)
             with reproducible():
                 found = make_qnet(self._recipe, found, uniform(self._recipe))
                 found.calibrate(self._calibration())
-            epochs = self._plan.qat
+            epochs = self.plan.qat
         self._loop("qat", found, epochs, self._recipe.qat_lr, "", None)
         metric = evaluate(self._recipe, found, as_split(self._data.val))
         final = {"phase": "final", "metric": metric, "costs": self._points[-1]["costs"]}
@@ -160,7 +163,7 @@ class Chain:
         return self._points
 
     def _search(self, method: str, model: nn.Module, goal: Goal) -> DNAS:
-        plan, recipe = self._plan, self._recipe
+        plan, recipe = self.plan, self._recipe
         with reproducible():
             torch.manual_seed(plan.seed)
             nas = make_searched(method, model, recipe, plan.goal, self._calibration)
@@ -190,7 +193,7 @@ class Chain:
     def _loop(
         self, name: str, model: nn.Module, epochs: int, lr: float, goal: str, searching: Searching | None
     ) -> None:
-        recipe, plan = self._recipe, self._plan
+        recipe, plan = self._recipe, self.plan
         settings = Settings(name, epochs, lr, recipe.batch_size, recipe.weight_decay, plan.seed, goal)
         checkpoint = self._work / f".{len(self._points)}-{name.replace(' ', '-')}.safetensors"
         loop = Loop(recipe, self._data, model, settings, checkpoint, self._progress, searching)

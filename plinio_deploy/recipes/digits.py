@@ -89,9 +89,9 @@ class DigitsRecipe(Recipe):
     lr = 1e-2
     qat_lr = 1e-3
     batch_size = 64
-    warmup_epochs = 6
-    search_epochs = 16
-    tune_epochs = 16
+    warmup_epochs = 4
+    search_epochs = 12
+    tune_epochs = 12
     min_float_metric = 0.97
 
     def model(self) -> nn.Module:

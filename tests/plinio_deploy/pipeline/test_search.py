@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from plinio_deploy.console import Terminal
+from plinio_deploy.errors import UsageError
+from plinio_deploy.pipeline import line, search
+from plinio_deploy.pipeline.request import Limits, Request, Search, Training
+from plinio_deploy.pipeline.workspace import Workspace
+from plinio_deploy.targets import registry
+
+RECIPE = Path(__file__).with_name("searched_recipe.py")
+QUIET = Terminal(-1)
+
+
+def request(out: Path, **wanted: object) -> Request:
+    chosen = Search(**{"methods": ("pit",), "strength": 0.5, "epochs": 1, "tune_epochs": 1, **wanted})  # type: ignore[arg-type]
+    return Request(Workspace(out), str(RECIPE), training=Training(epochs=1, qat_epochs=1), search=chosen)
+
+
+def test_searches_once_and_then_keeps(tmp_path: Path) -> None:
+    asked = request(tmp_path / "out")
+    first = line.search_only(asked, QUIET)
+    assert not first.kept
+    assert line.search_only(asked, QUIET).kept
+    expected = {"network.safetensors", "pit.safetensors", "architecture.json", "record.jsonl", "pareto.json"}
+    assert set(first.outputs) == expected
+    assert first.facts["methods"] == ["pit"]
+    assert not line.search_only(request(tmp_path / "out", strength=0.6), QUIET).kept
+    assert line.train_only(asked, QUIET).facts["qat_epochs"] == 1
+
+
+def test_the_integer_network_is_the_searched_one(tmp_path: Path) -> None:
+    record = line.integerize_only(request(tmp_path / "out", strength=3.0, epochs=6), QUIET)
+    searched = Workspace(tmp_path / "out").search.record()
+    assert searched is not None
+    assert record.facts["in_float"] == searched.facts["quantized_metric"]
+    assert record.facts["in_seed"] == searched.facts["seed_metric"]
+    # 8 filters of 9 taps and their 8 of 72 as they are; the search takes some.
+    text = (tmp_path / "out" / "integerize" / "network.txt").read_text(encoding="utf-8")
+    assert "conv" in text
+    seed, *_, final = searched.facts["points"]
+    assert final["costs"]["size"] < seed["costs"]["size"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (Search(("pit",)), "needs a goal"),
+        (Search(("pitt",), 1.0), "no such method"),
+        (Search(("pit",), limits=Limits(cycles=1000)), "cycles are those of a target"),
+    ],
+)
+def test_what_cannot_be_searched_for_is_refused(asked: Search, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        search.check(asked, ())
+
+
+def test_cycles_need_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plinio_deploy.targets.luts.FOLDER", Path("/nowhere"))
+    with pytest.raises(UsageError, match="cortex-m4"):
+        search.check(Search(("pit",), limits=Limits(cycles=1000)), (registry.load("cortex-m4"),))
+
+
+def test_a_search_without_methods_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing to search with"):
+        line.search_only(request(tmp_path / "out", methods=()), QUIET)
