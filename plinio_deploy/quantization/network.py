@@ -231,7 +231,7 @@ class QuantNetwork(nn.Module):
         if self.mode != "quantized":
             return apply_layer(operator, x, layer.real_weight(), bias)
         unit = self._step(node.inputs[0]) * layer.steps().detach().double()
-        rounded = representable_bias(bias, unit, unit / self._step(node.name))
+        rounded = representable_bias(bias, unit, unit / self._step(node.name), self.quantizer(node.name).bits)
         bias = bias + (rounded - bias).detach()
         return apply_layer(operator, x, layer.quantized_weight(), bias)
 
@@ -240,7 +240,8 @@ class QuantNetwork(nn.Module):
         if self.mode != "quantized":
             return x
         unit = self._step(source or node.inputs[0]) / divisor
-        return x + representable_bias(x.new_zeros(()), unit, unit / self._step(node.name))
+        bits = self.quantizer(node.name).bits
+        return x + representable_bias(x.new_zeros(()), unit, unit / self._step(node.name), bits)
 
     def _step(self, name: str) -> Tensor:
         """Step of a node's result, in the precision that `plinio_deploy.integerize` uses."""

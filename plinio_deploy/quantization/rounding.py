@@ -17,8 +17,9 @@ from torch import Tensor
 
 from plinio_deploy.fixedpoint import ROUNDING_BITS
 
-NUDGE = 2.0**-13
-"""In output codes."""
+NUDGE = 2.0**-23
+"""As a part of the output's range of codes. A code's threshold may lie this close below another sum as well, which is
+then rounded up in float alone: a larger nudge does more harm than good."""
 
 
 def preferred_shift(largest: Tensor) -> Tensor:
@@ -28,13 +29,14 @@ def preferred_shift(largest: Tensor) -> Tensor:
     return torch.where(largest >= 0.25, torch.maximum(needed, torch.ceil(exponent) + ROUNDING_BITS), needed)
 
 
-def representable_bias(bias: Tensor, unit: Tensor, scale: Tensor) -> Tensor:
+def representable_bias(bias: Tensor, unit: Tensor, scale: Tensor, bits: int = 8) -> Tensor:
     """The bias that the integer network will add.
 
     Args:
         bias: real, ``(C,)`` or a scalar.
         unit: real value of one unit of the sum, broadcastable to ``bias``.
         scale: output codes per unit of the sum, broadcastable to ``bias``.
+        bits: width of the output.
 
     Returns:
         Real numbers of ``bias``'s shape and type, without gradient.
@@ -47,4 +49,4 @@ def representable_bias(bias: Tensor, unit: Tensor, scale: Tensor) -> Tensor:
             2.0**31 / multiplier * step
         )  # half a code as the chip has it: 0.5 / scale but for the multiplier's rounding
         codes = bias.double() / unit.double() + half
-        return ((torch.round(codes / step) * step - half + NUDGE / scale64) * unit.double()).to(bias)
+        return ((torch.round(codes / step) * step - half + NUDGE * 2**bits / scale64) * unit.double()).to(bias)

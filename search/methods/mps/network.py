@@ -235,7 +235,7 @@ class MixedNetwork(QuantNetwork):
             return apply_layer(operator, x, layer.real_weight(), bias)
         if not self._mixing(node.inputs[0], node.name, layer):
             unit = self._step(node.inputs[0]) * layer.steps().detach().double()
-            rounded = representable_bias(bias, unit, unit / self._step(node.name))
+            rounded = representable_bias(bias, unit, unit / self._step(node.name), self.quantizer(node.name).bits)
             bias = bias + (rounded - bias).detach()
         return apply_layer(operator, x, layer.quantized_weight(), bias)
 

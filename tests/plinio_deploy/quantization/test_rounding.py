@@ -27,7 +27,7 @@ def test_the_bias_is_the_one_the_chip_adds(scale: float, bias: float, unit: floa
     chosen = requant_parameters(np.array([scale]), np.array([bias * unit / unit]), np.zeros(1, dtype=np.int64), 1000)
     half = 2.0**31 / float(chosen.multiplier[0])
     integer = (float(chosen.bias[0]) - half) / (1 << chosen.shift)
-    assert float(found) / unit - NUDGE / scale == pytest.approx(integer, abs=1e-4 * max(1.0, abs(integer)) * 1e-3)
+    assert float(found) / unit - NUDGE * 256 / scale == pytest.approx(integer, abs=1e-4 * max(1.0, abs(integer)) * 1e-3)
 
 
 def test_no_gradient_passes() -> None:
