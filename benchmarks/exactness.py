@@ -38,7 +38,7 @@ from torch import Tensor, nn
 
 from plinio_deploy import host, interpreter
 from plinio_deploy.codegen import Manifest, Options, generate
-from plinio_deploy.errors import DoesNotFit
+from plinio_deploy.errors import BuildFailed, DoesNotFit
 from plinio_deploy.integerize import Lowered, lower
 from plinio_deploy.integerize.compare import input_codes, layer_differences, trace_codes
 from plinio_deploy.network import Network
@@ -163,18 +163,22 @@ def mixed_layers(qnet: QuantNetwork, seed: int) -> dict[str, LayerConfig]:
     }
 
 
-def decisions(recipe: Recipe, outputs: npt.NDArray[Any], split: Split, scale: float) -> npt.NDArray[Any]:
-    """What is decided from the outputs, one number per sample; only equal ones agree."""
+def agreement(recipe: Recipe, outputs: Sequence[npt.NDArray[Any]], split: Split, scale: float) -> float:
+    """Share of samples of which float mode and integers decide the same; see the module's text.
+
+    Args:
+        recipe: one of `DATA`.
+        outputs: of float mode, and of the integer network.
+        split: the samples.
+        scale: step of the output's codes.
+    """
     if recipe.name == "ad":
-        error = np.mean(np.square(outputs - split.y[:, 1:]), 1)
-        normal = error[split.y[:, 0] == 0]
-        anomalous: npt.NDArray[Any] = (error > np.quantile(normal, 0.9)).astype(np.int64)
-        return anomalous
+        errors = [np.mean(np.square(each - split.y[:, 1:]), 1) for each in outputs]
+        threshold = np.quantile(errors[0][split.y[:, 0] == 0], 0.9)
+        return float(np.mean((errors[0] > threshold) == (errors[1] > threshold)))
     if recipe.name == "tcn":
-        codes: npt.NDArray[Any] = np.rint(outputs[:, 0] / scale).astype(np.int64)
-        return codes
-    best: npt.NDArray[Any] = np.argmax(outputs, axis=1)
-    return best
+        return float(np.mean(np.abs(outputs[0] - outputs[1])[:, 0] < 1.5 * scale))
+    return float(np.mean(np.argmax(outputs[0], 1) == np.argmax(outputs[1], 1)))
 
 
 def examine(
@@ -198,8 +202,6 @@ def examine(
         with torch.no_grad():
             real.append(qnet(x).numpy().reshape(len(x), -1))
     outputs = [np.concatenate(parts) for parts in (real, whole)]
-    left, right = (decisions(recipe, each, test, out.scale) for each in outputs)
-    agree = np.abs(left - right) <= (1 if recipe.name == "tcn" else 0)
     row = Row(
         network=recipe.name,
         precision=precision,
@@ -210,7 +212,7 @@ def examine(
         differing_codes=differing_codes(qnet, made, torch.from_numpy(test.x[:exact_samples])),
         max_lsb=max(worst.values()),
         layers_off_by_one=sum(found == 1 for found in worst.values()),
-        agreement=float(np.mean(agree)),
+        agreement=agreement(recipe, outputs, test, out.scale),
         metric_float=float(recipe.metric(outputs[0], test.y)),
         metric_integer=float(recipe.metric(outputs[1], test.y)),
     )
@@ -254,8 +256,8 @@ def on_target(network: Network, codes: Sequence[npt.NDArray[Any]], target: Targe
         with tempfile.TemporaryDirectory() as folder:
             elf = build.build(artifact, Project(artifact, manifest).inputs, big_enough(target), Path(folder)).elf
             run = runners.for_target(big_enough(target)).run(elf, RunRequest("trace", given, samples))
-    except DoesNotFit as error:
-        return {"samples": 0, "refused": str(error).split("\n")[0]}
+    except (BuildFailed, DoesNotFit) as error:
+        return {"samples": 0, "refused": " ".join(str(error).split())[:300]}
     place, differing = 0, 0
     for sample in range(samples):
         for step in manifest.steps:
@@ -345,7 +347,7 @@ def main() -> int:
             if given.json is not None:
                 save(given.json, rows, given)
     wrong = [row for row in rows if row.differing_codes or row.max_lsb > 1]
-    wrong += [row for row in rows for found in row.targets.values() if found.get("differing_tensors")]
+    wrong += [row for row in rows for found in row.targets.values() if found.get("differing_tensors", 1)]
     return 1 if wrong else 0
 
 
