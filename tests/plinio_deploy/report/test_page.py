@@ -118,3 +118,18 @@ def test_same_document_same_bytes() -> None:
 @pytest.mark.parametrize("index", range(8))
 def test_every_series_colour_exists_in_both_schemes(index: int) -> None:
     assert len(re.findall(rf"--c{index}: #", _page(measurement("host", None)))) == 2
+
+
+def test_a_search_shows_what_each_method_left() -> None:
+    assert "<h2>Search</h2>" not in _page(measurement("cortex-m4"))
+    points = [
+        {"phase": "seed", "metric": 0.9, "costs": {"flash": 4321.0, "macs": 10.0}},
+        {"phase": "pit", "metric": 0.85, "costs": {"flash": 1234.0, "macs": 5.0}},
+    ]
+    page = _page(measurement("cortex-m4"), training={"search": {"methods": ["pit"], "points": points}})
+    assert "<h2>Search</h2>" in page
+    for text in ("<th>flash</th>", "4\u202f321", "1\u202f234", "85.00\u202f%"):
+        assert text in page
+    checker = Checker()
+    checker.feed(page)
+    assert (checker.problems, checker.open) == ([], [])
