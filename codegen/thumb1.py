@@ -1,170 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dot products for the least of Arm's cores (Cortex-M0, M0+): one multiplier of 32 bits, eight registers that count.
-
-Two pixels by four channels at a time. Codes and weights are multiplied as unsigned numbers, which load with an offset in
-the instruction: a signed code has its top bit flipped, a weight of b bits has 2^(b - 1) added. Biases make up for the
-former, the sum of the patch, which is taken as it is copied, for the latter.
-
-Weights of 4 and 2 bits are multiplied two at a time: ``(w0 + w1 * 2^16) * x``. Sixteen such products add up without a
-carry between the halves (16 * 15 * 255 < 2^16). Every sixteen steps the sums T of a pair are put aside; in the end S,
-their sum modulo 2^32, and H, the sum of their upper halves, give both channels: ``H`` and ``S - H * 2^16``.
-
-The high word of a product is made of products of halves (`high_word`).
-
-Weights lie in the order in which they are read, by groups of four channels: for each step along K four bytes; or a word
-for two (4 bits) or four (2 bits) steps, digit ``2 * step + pair`` of its lower half for channels 0 and 2, of its upper
-half for 1 and 3.
-"""
+"""Micro-kernels of `thumb` for Cortex-M0 and M0+ as text, one instruction per line."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
-
-from plinio_deploy.codegen.emit import Emitter
-from plinio_deploy.codegen.pack import Array, int32_array
-from plinio_deploy.fixedpoint import accumulator_range
-from plinio_deploy.network import Conv, Hi32, Linear, Tensor
-
-CHANNELS = 4
-STEPS = {8: 8, 4: 16, 2: 16}
-"""Steps along K that are written one after another; for packed weights, products that add up without a carry."""
-MAX_RUNS = 16
-
-Lines = list[str]
-IntArray = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Run:
-    """Neighbouring output channels of one width.
-
-    Attributes:
-        bits: of a weight.
-        first, channels: which output channels.
-        weights, constants: words before its weights and its constants.
-    """
-
-    bits: int
-    first: int
-    channels: int
-    weights: int
-    constants: int
-
-
-@dataclass(frozen=True)
-class Products:
-    """Dot products of a layer.
-
-    Attributes:
-        depth: length of a dot product.
-        padded: the same, rounded up to whole blocks of steps.
-        pixels: 1 or 2, interleaved code by code.
-        row_bytes: output bytes from a pixel to the next one.
-        shift: left shift of the sum of products.
-        wide: whether a product with the multiplier can exceed 47 bits.
-        zero_point, low, high: of the output.
-    """
-
-    depth: int
-    padded: int
-    pixels: int
-    row_bytes: int
-    shift: int
-    wide: bool
-    zero_point: int
-    low: int
-    high: int
-
-    @property
-    def sums(self) -> int:
-        """Bytes of scratch before the sums of the patches."""
-        return self.padded * self.pixels
-
-    @property
-    def scratch_bytes(self) -> int:
-        """Patches, their sums, and what is put aside."""
-        return self.sums + 4 * self.pixels + 8 * self.pixels * (self.padded // 16)
-
-
-def can_multiply(op: Conv | Linear, source: Tensor, output: Tensor) -> bool:
-    """Whether the kernels here compute a layer exactly: bytes in and out, one high-word product."""
-    eight = (source.bits, output.bits) == (8, 8)
-    return eight and isinstance(op.requant, Hi32) and len(op.weights.runs()) <= MAX_RUNS
-
-
-def products_of(op: Conv | Linear, source: Tensor, output: Tensor, pixels: int) -> Products:
-    """The dot products of a layer."""
-    assert isinstance(op.requant, Hi32)
-    flat = op.weights.codes.reshape(op.weights.out_channels, -1)
-    steps = max(STEPS[bits] for bits in op.weights.bits)
-    shift = op.requant.shift
-    low, high = accumulator_range(flat, np.zeros(flat.shape[0], dtype=np.int64), (source.qmin, source.qmax))
-    peak = (np.maximum(np.abs(low), np.abs(high)) << shift) + np.abs(op.bias.astype(np.int64))
-    wide = any(int(p) * int(m) >= 1 << 46 for p, m in np.broadcast(peak, op.requant.multiplier))
-    return Products(
-        depth=flat.shape[1],
-        padded=-(-flat.shape[1] // steps) * steps,
-        pixels=pixels,
-        row_bytes=output.row_bytes,
-        shift=shift,
-        wide=wide,
-        zero_point=output.zero_point,
-        low=op.requant.clamp[0],
-        high=op.requant.clamp[1],
-    )
-
-
-def runs_of(op: Conv | Linear, padded: int) -> tuple[Run, ...]:
-    """The runs of a layer, in order."""
-    runs: list[Run] = []
-    weights = constants = 0
-    for bits, first, count in op.weights.runs():
-        runs.append(Run(bits, first, count, weights, constants))
-        groups = -(-count // CHANNELS)
-        weights += groups * padded * bits // 8
-        constants += groups * 2 * CHANNELS
-    return tuple(runs)
-
-
-def arrays(op: Conv | Linear, source: Tensor, layout: Products) -> tuple[Array, ...]:
-    """Weights in reading order as words; biases and multipliers, channel by channel."""
-    flat = op.weights.codes.reshape(op.weights.out_channels, -1).astype(np.int64)
-    bias = op.bias.astype(np.int64) - (128 * flat.sum(axis=1) << layout.shift if source.signed else 0)
-    bias = (bias + (1 << 31)) % (1 << 32) - (1 << 31)
-    multiplier = np.broadcast_to(op.requant.multiplier.astype(np.int64), bias.shape)
-    words: list[int] = []
-    constants: list[int] = []
-    for run in runs_of(op, layout.padded):
-        channels = slice(run.first, run.first + run.channels)
-        words += _pack(flat[channels], run.bits, layout.padded)
-        pairs = np.zeros((-(-run.channels // CHANNELS) * CHANNELS, 2), dtype=np.int64)
-        pairs[: run.channels] = np.stack([bias[channels], multiplier[channels]], axis=1)
-        constants += pairs.ravel().tolist()
-    return (
-        Array("_w", "uint32_t", tuple(words), "unsigned weights of four channels along K, then of the next four"),
-        int32_array("_q", constants, "per channel: bias, multiplier"),
-    )
-
-
-def _pack(flat: IntArray, bits: int, padded: int) -> list[int]:
-    """Weights of a run as words; what is missing is multiplied by zeros."""
-    groups = -(-flat.shape[0] // CHANNELS)
-    digits = np.zeros((groups * CHANNELS, padded), dtype=np.int64)
-    digits[: flat.shape[0], : flat.shape[1]] = flat + (1 << (bits - 1))
-    steps = 8 // bits
-    split = digits.reshape(groups, CHANNELS, padded // steps, steps).transpose(0, 2, 3, 1)
-    if bits == 8:
-        places = np.array([[0, 8, 16, 24]])
-    else:
-        places = np.array(
-            [[2 * step * bits + (c // 2) * bits + (c % 2) * 16 for c in range(4)] for step in range(steps)]
-        )
-    found: list[int] = (split << places).sum(axis=(2, 3)).ravel().tolist()
-    return found
-
+from plinio_deploy.codegen.thumb import CHANNELS, STEPS, Lines, MicroKernels, Products
 
 # Stack of a micro-kernel: accumulators; then what is kept from group to group.
 _START, _END, _CONSTANTS, _OUT, _SUM, _ROW, _FRAME = 32, 36, 40, 44, 48, 56, 60
@@ -175,24 +14,11 @@ _AGAIN = [f"ldr r5, [sp, #{_END}]", "cmp r0, r5", "bhs 3f", "b 2b", "3:"]
 """The end of a loop along K; a conditional branch does not reach its start."""
 
 
-def products(layout: Products, bits: int, *, partial: bool) -> Lines:
-    """A micro-kernel: one or two pixels by a run of channels.
-
-    Called as ``(x, w, q, out, channels)``; the sums of the patches lie behind them.
-
-    Args:
-        layout: of the layer.
-        bits: of the run's weights.
-        partial: whether ``channels`` may be other than a multiple of 4.
-    """
+def products(layout: Products, bits: int, partial: bool) -> Lines:
+    """See `thumb.MicroKernels`."""
     lines = ["push {r4-r7, lr}", "mov r4, r8", "mov r5, r9", "mov r6, r10", "mov r7, r11", "push {r4-r7}"]
-    lines += [
-        f"sub sp, #{_FRAME}",
-        f"str r0, [sp, #{_START}]",
-        f"str r2, [sp, #{_CONSTANTS}]",
-        f"str r3, [sp, #{_OUT}]",
-    ]
-    lines += [*_constant("r2", layout.sums), "add r2, r0", f"str r2, [sp, #{_END}]"]
+    lines += [f"sub sp, #{_FRAME}", f"str r0, [sp, #{_START}]", f"str r2, [sp, #{_CONSTANTS}]"]
+    lines += [f"str r3, [sp, #{_OUT}]", *_constant("r2", layout.sums), "add r2, r0", f"str r2, [sp, #{_END}]"]
     for pixel in range(layout.pixels):
         lines += [f"ldr r3, [r2, #{4 * pixel}]", f"lsls r3, r3, #{bits - 1}", "negs r3, r3"]
         lines += [f"str r3, [sp, #{_SUM + 4 * pixel}]"]
@@ -208,12 +34,6 @@ def _constant(register: str, value: int) -> Lines:
     """A number below 2^24; changes flags."""
     if value < 1 << 8:
         return [f"movs {register}, #{value}"]
-    if value < 1 << 16:
-        return [
-            f"movs {register}, #{value >> 8}",
-            f"lsls {register}, {register}, #8",
-            f"adds {register}, #{value & 255}",
-        ]
     return [*_constant(register, value >> 8), f"lsls {register}, {register}, #8", f"adds {register}, #{value & 255}"]
 
 
@@ -236,15 +56,7 @@ def _bytes_along(layout: Products) -> Lines:
                 lines += ["mov r5, r4", "muls r5, r2", f"add {acc[0][c]}, r5", "muls r4, r3", f"add {acc[1][c]}, r4"]
             else:
                 lines += ["muls r2, r4", f"add {acc[0][c]}, r2", "muls r3, r4", f"add {acc[1][c]}, r3"]
-    lines += [
-        "adds r1, #32",
-        f"adds r0, #{8 * layout.pixels}",
-        f"ldr r5, [sp, #{_END}]",
-        "cmp r0, r5",
-        "bhs 3f",
-        "b 2b",
-        "3:",
-    ]
+    lines += ["adds r1, #32", f"adds r0, #{8 * layout.pixels}", *_AGAIN]
     for pixel, registers in enumerate(acc):
         for c, register in enumerate(registers):
             low = register in ("r6", "r7")
@@ -278,15 +90,7 @@ def _digits_along(layout: Products, bits: int) -> Lines:
         lines += ["muls r2, r4", f"{add} r9, r2"] + (["muls r3, r4", f"{add} r11, r3"] if layout.pixels == 2 else [])
     lines += [f"adds r0, #{16 * layout.pixels}", "mov r7, r12"]
     lines += [f"mov r{2 + index}, {register}" for index, register in enumerate(used)]
-    lines += [
-        f"stm r7!, {{r2-r{1 + len(used)}}}",
-        "mov r12, r7",
-        f"ldr r5, [sp, #{_END}]",
-        "cmp r0, r5",
-        "bhs 3f",
-        "b 2b",
-        "3:",
-    ]
+    lines += [f"stm r7!, {{r2-r{1 + len(used)}}}", "mov r12, r7", *_AGAIN]
     return lines + _reduce(layout, len(used))
 
 
@@ -311,7 +115,7 @@ def _reduce(layout: Products, sums: int) -> Lines:
 def _codes(layout: Products, *, partial: bool) -> Lines:
     """From accumulators in the stack to codes in memory.
 
-    r1 constants; r2 bias, r3 and r4 upper and lower half of the multiplier; r5 accumulator; r6 out; r8, r9 what the sums
+    r1 constants; r2 bias, r3, r4 upper and lower half of the multiplier; r5 accumulator; r6 out; r8, r9 what the sums
     of the patches take away, r10 bytes per pixel.
     """
     lines = [f"ldr r1, [sp, #{_CONSTANTS}]", f"ldr r6, [sp, #{_OUT}]"]
@@ -335,7 +139,7 @@ def high_word(*, wide: bool) -> Lines:
     """``r5 = r5 * (r3 * 2^16 + r4) >> 32``, rounded down; uses r0 and r7.
 
     With ``a = a1 * 2^16 + a0`` and ``m = m1 * 2^16 + m0`` the product over 2^16, rounded down, is ``a * m1 + a1 * m0 +
-    (a0 * m0 >> 16)``, which fits a register if the result fits 16 bits. If it may not (``wide``), ``a * m1`` is split too.
+    (a0 * m0 >> 16)``, which fits a register if the result fits 16 bits. If it may not (``wide``), ``a * m1`` is split.
     """
     if not wide:
         lines = ["asrs r0, r5, #16", "muls r0, r4", "uxth r7, r5", "muls r7, r4", "lsrs r7, r7, #16", "muls r5, r3"]
@@ -367,8 +171,8 @@ def _plus(value: int) -> Lines:
     return [f"adds r5, #{value}" if value > 0 else f"subs r5, #{-value}"]
 
 
-def gather(pixels: int, *, flip: bool) -> Lines:
-    """Copy codes to every ``pixels``-th byte, as unsigned ones, and return their sum; called as ``(to, from, n)``."""
+def gather(pixels: int, flip: bool) -> Lines:
+    """See `thumb.MicroKernels`."""
     one = ["ldrb r4, [r1{0}]", *(["eors r4, r5"] if flip else []), "strb r4, [r0{1}]", "adds r3, r3, r4"]
     lines = ["push {r4, r5, lr}", "movs r3, #0", *(["movs r5, #128"] if flip else []), "subs r2, #8", "blt 2f", "1:"]
     for index in range(8):
@@ -379,26 +183,4 @@ def gather(pixels: int, *, flip: bool) -> Lines:
     return lines
 
 
-def variables(op: Conv | Linear, source: Tensor, layout: Products, emitter: Emitter) -> dict[str, object]:
-    """What ``parts/thumb1_products.c.j2`` and its callers need."""
-    runs = runs_of(op, layout.padded)
-    widths = sorted({run.bits for run in runs}, reverse=True)
-    partial = {bits: any(run.channels % CHANNELS for run in runs if run.bits == bits) for bits in widths}
-    return {
-        "layout": layout,
-        "flip": source.signed,
-        "runs": runs,
-        "gather": gather(layout.pixels, flip=source.signed),
-        "kernels": [(bits, products(layout, bits, partial=partial[bits])) for bits in widths],
-        "weights": emitter.array("_w"),
-        "constants": emitter.array("_q"),
-    }
-
-
-def cost(op: Conv | Linear, source: Tensor, output: Tensor, pixels: int) -> float:
-    """Estimated instructions of one call."""
-    layout = products_of(op, source, output, pixels)
-    per_step = {8: 3.2, 4: 2.25, 2: 2.2} if pixels == 2 else {8: 3.5, 4: 2.7, 2: 2.7}
-    places = output.elements // output.channels
-    groups = sum(-(-run.channels // CHANNELS) * CHANNELS * per_step[run.bits] for run in runs_of(op, layout.padded))
-    return places * (groups * layout.padded + 22.0 * output.channels + 4.0 * layout.depth + 60.0)
+KERNELS = MicroKernels("__thumb__", products, gather, ({8: 3.5, 4: 2.7, 2: 2.7}, {8: 3.2, 4: 2.25, 2: 2.2}), 22.0)

@@ -23,13 +23,13 @@ ISA = ("dsp", "mve")
 
 @pytest.mark.host
 def test_twins_equal_the_interpreter(tmp_path: Path) -> None:
-    for case in check_networks([make() for make in NETWORKS], tmp_path, isa=ISA):
+    for case in check_networks([make() for make in NETWORKS], tmp_path, samples=2, isa=ISA):
         assert all(name.endswith("_mve") for name in kernel_names(case))
 
 
 @pytest.mark.host
 def test_twins_in_random_networks(tmp_path: Path) -> None:
-    check_networks([random_network(seed, ops=12) for seed in range(700, 703)], tmp_path, isa=ISA)
+    check_networks([random_network(seed, ops=12) for seed in range(700, 703)], tmp_path, samples=2, isa=ISA)
 
 
 @pytest.mark.qemu

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dot products for Arm's cores without packed arithmetic: Cortex-M0, M0+ (`thumb1`) and M3 (`thumb2`).
+
+Two pixels by four channels at a time. Codes and weights are multiplied as unsigned numbers, which load with an
+offset in the instruction: a signed code has its top bit flipped, a weight of b bits has 2^(b - 1) added. Biases make up
+for the former, the sum of the patch, which is taken as it is copied, for the latter.
+
+Weights of 4 and 2 bits are multiplied two at a time: ``(w0 + w1 * 2^16) * x``. Sixteen such products add up without a
+carry between the halves (16 * 15 * 255 < 2^16). Every sixteen steps the sums T of a pair are put aside; in the end S,
+their sum modulo 2^32, and H, the sum of their upper halves, give both channels: ``H`` and ``S - H * 2^16``.
+
+Weights lie in the order in which they are read, by groups of four channels: for each step along K four bytes; or a word
+for two (4 bits) or four (2 bits) steps, digit ``2 * step + pair`` of its lower half for channels 0 and 2, of its upper
+half for 1 and 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from plinio_deploy.codegen.emit import Emitter
+from plinio_deploy.codegen.kernel import Site
+from plinio_deploy.codegen.pack import Array, int32_array
+from plinio_deploy.fixedpoint import accumulator_range
+from plinio_deploy.network import Conv, Hi32, Linear, Tensor
+
+CHANNELS = 4
+STEPS = {8: 8, 4: 16, 2: 16}
+"""Steps along K that are written one after another; for packed weights, products that add up without a carry."""
+MAX_RUNS = 16
+
+Lines = list[str]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring output channels of one width.
+
+    Attributes:
+        bits: of a weight.
+        first, channels: which output channels.
+        weights, constants: words before its weights and its constants.
+    """
+
+    bits: int
+    first: int
+    channels: int
+    weights: int
+    constants: int
+
+
+@dataclass(frozen=True)
+class Products:
+    """Dot products of a layer.
+
+    Attributes:
+        depth: length of a dot product.
+        padded: the same, rounded up to whole blocks of steps.
+        pixels: 1 or 2, interleaved code by code.
+        row_bytes: output bytes from a pixel to the next one.
+        shift: left shift of the sum of products.
+        wide: whether a product with the multiplier can exceed 47 bits.
+        zero_point, low, high: of the output.
+    """
+
+    depth: int
+    padded: int
+    pixels: int
+    row_bytes: int
+    shift: int
+    wide: bool
+    zero_point: int
+    low: int
+    high: int
+
+    @property
+    def sums(self) -> int:
+        """Bytes of scratch before the sums of the patches."""
+        return self.padded * self.pixels
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Patches, their sums, and what is put aside."""
+        return self.sums + 4 * self.pixels + 8 * self.pixels * (self.padded // 16)
+
+
+def can_multiply(op: Conv | Linear, source: Tensor, output: Tensor) -> bool:
+    """Whether the kernels here compute a layer exactly: bytes in and out, one high-word product."""
+    eight = (source.bits, output.bits) == (8, 8)
+    return eight and isinstance(op.requant, Hi32) and len(op.weights.runs()) <= MAX_RUNS
+
+
+def products_of(op: Conv | Linear, source: Tensor, output: Tensor, pixels: int) -> Products:
+    """The dot products of a layer."""
+    assert isinstance(op.requant, Hi32)
+    flat = op.weights.codes.reshape(op.weights.out_channels, -1)
+    steps = max(STEPS[bits] for bits in op.weights.bits)
+    shift = op.requant.shift
+    low, high = accumulator_range(flat, np.zeros(flat.shape[0], dtype=np.int64), (source.qmin, source.qmax))
+    peak = (np.maximum(np.abs(low), np.abs(high)) << shift) + np.abs(op.bias.astype(np.int64))
+    wide = any(int(p) * int(m) >= 1 << 46 for p, m in np.broadcast(peak, op.requant.multiplier))
+    return Products(
+        depth=flat.shape[1],
+        padded=-(-flat.shape[1] // steps) * steps,
+        pixels=pixels,
+        row_bytes=output.row_bytes,
+        shift=shift,
+        wide=wide,
+        zero_point=output.zero_point,
+        low=op.requant.clamp[0],
+        high=op.requant.clamp[1],
+    )
+
+
+def runs_of(op: Conv | Linear, padded: int) -> tuple[Run, ...]:
+    """The runs of a layer, in order."""
+    runs: list[Run] = []
+    weights = constants = 0
+    for bits, first, count in op.weights.runs():
+        runs.append(Run(bits, first, count, weights, constants))
+        groups = -(-count // CHANNELS)
+        weights += groups * padded * bits // 8
+        constants += groups * 2 * CHANNELS
+    return tuple(runs)
+
+
+def arrays(op: Conv | Linear, source: Tensor, layout: Products) -> tuple[Array, ...]:
+    """Weights in reading order as words; biases and multipliers, channel by channel."""
+    flat = op.weights.codes.reshape(op.weights.out_channels, -1).astype(np.int64)
+    bias = op.bias.astype(np.int64) - (128 * flat.sum(axis=1) << layout.shift if source.signed else 0)
+    bias = (bias + (1 << 31)) % (1 << 32) - (1 << 31)
+    multiplier = np.broadcast_to(op.requant.multiplier.astype(np.int64), bias.shape)
+    words: list[int] = []
+    constants: list[int] = []
+    for run in runs_of(op, layout.padded):
+        channels = slice(run.first, run.first + run.channels)
+        words += _pack(flat[channels], run.bits, layout.padded)
+        pairs = np.zeros((-(-run.channels // CHANNELS) * CHANNELS, 2), dtype=np.int64)
+        pairs[: run.channels] = np.stack([bias[channels], multiplier[channels]], axis=1)
+        constants += pairs.ravel().tolist()
+    return (
+        Array("_w", "uint32_t", tuple(words), "unsigned weights of four channels along K, then of the next four"),
+        int32_array("_q", constants, "per channel: bias, multiplier"),
+    )
+
+
+def _pack(flat: IntArray, bits: int, padded: int) -> list[int]:
+    """Weights of a run as words; what is missing is multiplied by zeros."""
+    groups = -(-flat.shape[0] // CHANNELS)
+    digits = np.zeros((groups * CHANNELS, padded), dtype=np.int64)
+    digits[: flat.shape[0], : flat.shape[1]] = flat + (1 << (bits - 1))
+    steps = 8 // bits
+    split = digits.reshape(groups, CHANNELS, padded // steps, steps).transpose(0, 2, 3, 1)
+    if bits == 8:
+        places = np.array([[0, 8, 16, 24]])
+    else:
+        places = np.array(
+            [[2 * step * bits + (c // 2) * bits + (c % 2) * 16 for c in range(4)] for step in range(steps)]
+        )
+    found: list[int] = (split << places).sum(axis=(2, 3)).ravel().tolist()
+    return found
+
+
+@dataclass(frozen=True)
+class MicroKernels:
+    """The assembly of one instruction set.
+
+    Attributes:
+        guard: what a compiler defines that takes it.
+        products: lines of a micro-kernel: one or two pixels by a run of channels, called as ``(x, w, q, out,
+            channels)``, the sums of the patches behind them. Of a layout, the run's width of weights, and whether
+            ``channels`` may be other than a multiple of 4.
+        gather: lines that copy codes to every ``pixels``-th byte, as unsigned ones (``flip``: they are signed), and
+            return their sum; called as ``(to, from, n)``.
+        steps: instructions per product by width of weights, of one pixel and of two.
+        code: instructions per output code.
+    """
+
+    guard: str
+    products: Callable[[Products, int, bool], Lines]
+    gather: Callable[[int, bool], Lines]
+    steps: tuple[dict[int, float], dict[int, float]]
+    code: float
+
+
+def variables(
+    op: Conv | Linear, source: Tensor, layout: Products, emitter: Emitter, kernels: MicroKernels
+) -> dict[str, object]:
+    """What ``parts/thumb_products.c.j2`` and its callers need."""
+    runs = runs_of(op, layout.padded)
+    widths = sorted({run.bits for run in runs}, reverse=True)
+    partial = {bits: any(run.channels % CHANNELS for run in runs if run.bits == bits) for bits in widths}
+    return {
+        "layout": layout,
+        "flip": source.signed,
+        "runs": runs,
+        "guard": kernels.guard,
+        "gather": kernels.gather(layout.pixels, source.signed),
+        "kernels": [(bits, kernels.products(layout, bits, partial[bits])) for bits in widths],
+        "weights": emitter.array("_w"),
+        "constants": emitter.array("_q"),
+    }
+
+
+def cost(site: Site, pixels: int, kernels: MicroKernels) -> float:
+    """Estimated instructions of one call."""
+    op, source, output = site.op, site.inputs[0], site.output
+    assert isinstance(op, Conv | Linear)
+    layout = products_of(op, source, output, pixels)
+    per_step = kernels.steps[pixels - 1]
+    places = output.elements // output.channels
+    groups = sum(-(-run.channels // CHANNELS) * CHANNELS * per_step[run.bits] for run in runs_of(op, layout.padded))
+    return places * (groups * layout.padded + kernels.code * output.channels + 4.0 * layout.depth + 60.0)
