@@ -355,7 +355,7 @@ _RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "a_bits": (lambda value: value in (2, 4, 8), "2, 4 or 8"),
     "search_w_bits": (lambda value: _are_widths(value, {0, 2, 4, 8}), "a tuple out of 0, 2, 4 and 8, not 0 alone"),
     "search_a_bits": (lambda value: _are_widths(value, {2, 4, 8}), "a tuple out of 2, 4 and 8"),
-    "short": (lambda value: _is_fraction(value) and value > 0, "a number above 0, at most 1"),
+    "short": (lambda value: _is_fraction(value) and value != 0, "a number above 0, at most 1"),
     "min_float_metric": (lambda value: value is None or _is_fraction(value), "None, or a number from 0 to 1"),
     "max_metric_drop": (_is_fraction, "a number from 0 to 1"),
 }

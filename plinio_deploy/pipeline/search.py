@@ -232,25 +232,29 @@ class _Found:
 def _within_limits(task: Task, chain: Chain, model: Any, goal: Goal, terminal: Terminal) -> _Found:
     """Let the last method search, with tighter limits where its firmware misses the user's."""
     limits = dict(goal.limits)
-    for count in range(1, TRIES + 1):
+    count = 0
+    while True:
+        count += 1
         nas, costs = chain.last(model, goal.within(limits))
         found = budget.sizes(_integers(task, chain.quantized(nas)), task.small(), task.options)
-        over = dict(budget.excess(found, task.search.limits))
+        # On the last try there is no more slack: what fits, fits.
+        over = budget.excess(found, task.search.limits, budget.SLACK if count < TRIES else 0.0)
         if "cycles" in limits and costs["cycles"] > limits["cycles"]:
             over["cycles"] = costs["cycles"] - limits["cycles"]
         if not over or task.search.strength is not None:
             return _Found(nas, found, count)
         text = ", ".join(f"{name} by {value:.0f}" for name, value in over.items())
         terminal.note(f"  try {count} of {TRIES}: misses {text}")
+        if count == TRIES:
+            name, value = next(iter(over.items()))
+            limit = task.search.limits.given()[name]
+            raise budget.missed("what the search found", name, limit + value, limit)
         # What came out misses by so much: ask for as much less. A search that did not get where it was asked to is
         # asked for more than that.
         limits = {
             name: max(0.05 * limit, limit - over.get(name, 0.0) - (0.01 * limit if name in over else 0.0))
             for name, limit in limits.items()
         }
-    name, value = next(iter(over.items()))
-    limit = task.search.limits.given()[name]
-    raise budget.missed("what the search found", name, limit + value, limit)
 
 
 def _integers(task: Task, qnet: QuantNetwork) -> Network:

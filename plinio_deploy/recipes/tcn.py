@@ -119,7 +119,8 @@ def _windows(ppg: npt.NDArray[np.uint16], numerics: npt.NDArray[np.float32], rec
 def _normalized(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Mean 0 and deviation 1 for each window, clipped."""
     deviation = x.std(-1, keepdims=True) + np.float32(1e-3)
-    return np.clip((x - x.mean(-1, keepdims=True)) / deviation, -LIMIT, LIMIT).astype(np.float32)
+    scaled: npt.NDArray[np.float32] = (x - x.mean(-1, keepdims=True)) / deviation
+    return np.clip(scaled, -LIMIT, LIMIT).astype(np.float32, copy=False)
 
 
 recipe = HeartRate()

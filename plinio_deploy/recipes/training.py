@@ -109,6 +109,8 @@ def train_qat(
     with reproducible():
         qnet = make_qnet(recipe, model, config)
         qnet.calibrate(iterate(loaded.train, recipe.batch_size, None), max_batches=CALIBRATION_BATCHES)
+        first = next(iterate(loaded.train, recipe.batch_size * CALIBRATION_BATCHES, None))
+        qnet.correct_biases(first)
     trained = Loop(recipe, loaded, qnet, settings, checkpoint, progress).run()
     assert isinstance(trained, QuantNetwork)
     return trained

@@ -22,7 +22,7 @@ QUIET = Terminal(-1)
 
 
 def _request(out: Path, recipe: Path = TINY, **training: int) -> Request:
-    return Request(Workspace(out), str(recipe), training=Training(**training))
+    return Request(Workspace(out), str(recipe), training=Training(**training))  # type: ignore[arg-type]
 
 
 def _train(request: Request) -> Record:
