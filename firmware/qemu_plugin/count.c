@@ -2,7 +2,7 @@
  *
  * TCG plugin: counts instructions, and where a table of timing is given cycles, per range of addresses.
  *
- *   -plugin count.so,ranges=FILE,out=FILE[,timing=FILE][,mode=inference|functions]
+ *   -plugin count.so,ranges=FILE,out=FILE[,phases=FILE][,timing=FILE][,mode=inference|functions]
  *
  * A line of the ranges file is "START END ID", numbers in hexadecimal, END exclusive; the first range that holds an
  * address decides.
@@ -14,6 +14,9 @@
  * Code in a range makes its ID the current one; code in no range (memcpy, libgcc, static helpers) counts for the current ID.
  * Recursion through the harness does not exist: the bench calls the network, never the other way round.
  *
+ * A file of phases has lines "START END PHASE", PHASE from 1 on: parts of layers, and functions that several layers share.
+ * Code in a layer that has none is phase 0; code in no range and without a phase belongs to the phase that called it.
+ *
  * mode=functions counts the whole program: a call of a range's first address makes its ID the current one until it
  * returns, whatever else is called meanwhile, other ranges' functions excepted. ID 0 is the rest of the program.
  *
@@ -24,7 +27,8 @@
  *
  * The output file is written at exit: "entered N", "finished N", "unknown N" (executed instructions that the decoder does
  * not know), "blind N" (divides and long multiplies whose operands could not be read), "causes NAME..." with a timing, then
- * "ID COUNT" per ID, decimal, with a timing followed by the cycles and, per cause, by those beyond one per instruction. */
+ * "ID PHASE COUNT" per ID and phase, decimal, with a timing followed by the cycles and, per cause, by those beyond one per
+ * instruction. */
 #include "memory.h"
 #include "qemu_api.h"
 #include "ranges.h"
@@ -46,6 +50,7 @@ typedef struct {
     uint64_t start;
     uint64_t end;
     uint32_t id;
+    uint32_t phase;      /* 0 in code of no range: that of the caller */
     uint32_t instructions;
     int extra[CAUSE_COUNT];
     uint32_t unknown;
@@ -80,7 +85,8 @@ enum state { WAITING, COUNTING, DONE };
 static enum state state = WAITING;
 static int by_function;
 static uint32_t current;
-static count_t counts[MAX_IDS];
+static uint32_t phase;
+static count_t counts[MAX_IDS][MAX_PHASES];
 static frame_t frames[MAX_DEPTH];
 static unsigned depth;
 static const part_t *last_part;
@@ -116,7 +122,7 @@ static void follow_calls(const part_t *from, const part_t *to)
 
 static void charge_transition(const part_t *from, const part_t *to)
 {
-    int64_t *extra = counts[current].extra;
+    int64_t *extra = counts[current][phase].extra;
     if (to->start == from->end) {
         extra[CAUSE_BRANCH] += from->not_taken;
     } else if (from->refill > 0) {
@@ -157,8 +163,11 @@ static void executed(unsigned int vcpu, void *data)
         if (part->id != ID_OUTSIDE) {
             current = part->id;
         }
+        if (part->id != ID_OUTSIDE || part->phase != 0u) {
+            phase = part->phase;
+        }
     }
-    count_t *count = &counts[current];
+    count_t *count = &counts[current][phase];
     count->instructions += part->instructions;
     unknown += part->unknown;
     for (int i = 0; i < CAUSE_COUNT; i++) {
@@ -176,7 +185,7 @@ static void accessed(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t add
     if (state != COUNTING) {
         return;
     }
-    int64_t *extra = counts[current].extra;
+    int64_t *extra = counts[current][phase].extra;
     const unsigned bytes = 1u << qemu_plugin_mem_size_shift(info);
     /* QEMU 7.2 may hand the elements of a later vector instruction to the callback of an earlier scalar one. */
     if (access->instruction.access != 0u && bytes != access->instruction.access) {
@@ -205,7 +214,7 @@ static void operated(unsigned int vcpu, void *data)
         left = instruction->class == CLASS_DIVIDE ? UINT32_MAX >> instruction->is_signed : 0xffffu; /* half-way */
         right = instruction->class == CLASS_DIVIDE ? 0x10000u : 0xffffu;
     }
-    counts[current].extra[access->cause] += timing_operands(instruction, left, right);
+    counts[current][phase].extra[access->cause] += timing_operands(instruction, left, right);
 }
 
 /* Ask for the addresses or operands of an instruction whose cycles depend on them. */
@@ -274,10 +283,12 @@ static void translated(qemu_plugin_id_t plugin, struct qemu_plugin_tb *tb)
         const uint64_t address = qemu_plugin_insn_vaddr(insn);
         range = ranges_find(address);
         const uint32_t id = range == NULL ? ID_OUTSIDE : range->id;
+        const uint32_t in_phase = ranges_phase(address);
         const int is_entry = by_function ? range != NULL && range->start == address : address == ranges_entry();
-        if (part == NULL || part->id != id || is_entry) {
+        if (part == NULL || part->id != id || part->phase != in_phase || is_entry) {
             part = make(sizeof *part);
             part->id = id;
+            part->phase = in_phase;
             part->is_entry = (uint8_t)is_entry;
             part->start = address;
             qemu_plugin_register_vcpu_insn_exec_cb(insn, executed, QEMU_PLUGIN_CB_NO_REGS, part);
@@ -287,6 +298,26 @@ static void translated(qemu_plugin_id_t plugin, struct qemu_plugin_tb *tb)
         }
         part->instructions++;
     }
+}
+
+static void write_count(FILE *file, uint32_t id, uint32_t in_phase)
+{
+    const count_t *count = &counts[id][in_phase];
+    int64_t cycles = (int64_t)count->instructions;
+    for (int i = 0; i < CAUSE_COUNT; i++) {
+        cycles += count->extra[i];
+    }
+    if (cycles == 0) {
+        return;
+    }
+    fprintf(file, "%u %u %llu", (unsigned)id, (unsigned)in_phase, (unsigned long long)count->instructions);
+    if (timing.loaded) {
+        fprintf(file, " %lld", (long long)cycles);
+        for (int i = 0; i < CAUSE_COUNT; i++) {
+            fprintf(file, " %lld", (long long)count->extra[i]);
+        }
+    }
+    fprintf(file, "\n");
 }
 
 static void finish(qemu_plugin_id_t plugin, void *data)
@@ -307,21 +338,9 @@ static void finish(qemu_plugin_id_t plugin, void *data)
         fprintf(file, "\n");
     }
     for (uint32_t id = 0; id < MAX_IDS; id++) {
-        int64_t cycles = (int64_t)counts[id].instructions;
-        if (cycles == 0) {
-            continue;
+        for (uint32_t in_phase = 0; in_phase < MAX_PHASES; in_phase++) {
+            write_count(file, id, in_phase);
         }
-        fprintf(file, "%u %llu", (unsigned)id, (unsigned long long)cycles);
-        for (int i = 0; i < CAUSE_COUNT; i++) {
-            cycles += counts[id].extra[i];
-        }
-        if (timing.loaded) {
-            fprintf(file, " %lld", (long long)cycles);
-            for (int i = 0; i < CAUSE_COUNT; i++) {
-                fprintf(file, " %lld", (long long)counts[id].extra[i]);
-            }
-        }
-        fprintf(file, "\n");
     }
     fclose(file);
 }
@@ -329,6 +348,7 @@ static void finish(qemu_plugin_id_t plugin, void *data)
 QEMU_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info_t *info, int argc, char **argv)
 {
     const char *ranges_path = NULL;
+    const char *phases_path = NULL;
     const char *timing_path = NULL;
     (void)info;
     for (int i = 0; i < argc; i++) {
@@ -336,6 +356,8 @@ QEMU_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info_
             ranges_path = argv[i] + 7;
         } else if (strncmp(argv[i], "out=", 4) == 0) {
             out_path = argv[i] + 4;
+        } else if (strncmp(argv[i], "phases=", 7) == 0) {
+            phases_path = argv[i] + 7;
         } else if (strncmp(argv[i], "timing=", 7) == 0) {
             timing_path = argv[i] + 7;
         } else if (strcmp(argv[i], "mode=functions") == 0) {
@@ -348,7 +370,10 @@ QEMU_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info_
     }
     /* The arguments do not outlive this call. */
     out_path = strdup(out_path);
-    if (out_path == NULL || ranges_read(ranges_path, !by_function) != 0 || (timing_path != NULL && timing_read(timing_path) != 0)) {
+    if (out_path == NULL || ranges_read(ranges_path, !by_function) != 0) {
+        return -1;
+    }
+    if ((phases_path != NULL && ranges_read_phases(phases_path) != 0) || (timing_path != NULL && timing_read(timing_path) != 0)) {
         return -1;
     }
     qemu_plugin_register_vcpu_tb_trans_cb(id, translated);

@@ -7,8 +7,9 @@
 #include <stdint.h>
 
 #define ID_ENTRY 0u
-#define MAX_RANGES 16384
-#define MAX_IDS 16385u
+#define MAX_RANGES 4096
+#define MAX_IDS 4097u
+#define MAX_PHASES 64u
 
 typedef struct {
     uint64_t start;
@@ -21,6 +22,12 @@ int ranges_read(const char *path, int need_entry);
 
 /* The first range that holds an address; NULL if none does. */
 const range_t *ranges_find(uint64_t address);
+
+/* Read the file of phases, whose lines are like those of the ranges, with a phase from 1 to 63 for an ID; 0 on success. */
+int ranges_read_phases(const char *path);
+
+/* The phase that an address belongs to; 0 for none. */
+uint32_t ranges_phase(uint64_t address);
 
 /* Where the first range with ID 0 starts. */
 uint64_t ranges_entry(void);

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Protocol
 
-from plinio_deploy.targets.elf import Image, Symbol
+from plinio_deploy.targets.elf import Image
 
 Mode = Literal["outputs", "trace"]
 
@@ -19,19 +19,11 @@ HARNESS = ("bench_main", "measure_stack", "run_steps")
 
 @dataclass(frozen=True)
 class SymbolRange:
-    """Addresses whose instructions count for `name`; several ranges may carry one name (clones of a function).
-
-    Attributes:
-        name: of the function.
-        address: the first.
-        size: bytes.
-        phase: part of the function, counted apart as well; empty for the whole or the rest of it.
-    """
+    """Addresses whose instructions count for `name`; several ranges may carry one name (clones of a function)."""
 
     name: str
     address: int
     size: int
-    phase: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,11 +34,14 @@ class CountRequest:
         entry: name of the function whose first call is counted.
         ranges: the entry function and the layers. Code in none of them counts for the range that called it.
         harness: what calls the entry function; reaching it ends the count.
+        phases: parts of layers, and functions that layers share, by the name of what they do; the first range that
+            holds an address decides. They are counted for the current layer, and apart where the runner can.
     """
 
     entry: str
     ranges: tuple[SymbolRange, ...]
     harness: tuple[SymbolRange, ...]
+    phases: tuple[SymbolRange, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,7 @@ class InstructionCounts:
     Attributes:
         total: of the entry function and all it calls.
         by_symbol: per name of the request's ranges; the entry's own share is what it spends between its layers.
-        by_phase: per name that has phases, and per phase of it; what is before the first is `other`.
+        by_phase: per name that has phases, and per phase of it; what is in none is `other`.
     """
 
     total: int
@@ -202,17 +197,28 @@ class Runner(Protocol):
         ...
 
 
-def _parts(image: Image, name: str, symbol: Symbol) -> list[SymbolRange]:
-    """A function cut at its labels: what is before the first, then from each label to the next."""
-    end = symbol.address + symbol.size
-    labels = [label for label in image.labels if symbol.address <= label.address < end]
-    starts = [(symbol.address, ""), *((label.address, label.phase) for label in labels)]
-    stops = [*(address for address, _ in starts[1:]), end]
-    return [
-        SymbolRange(name, start, stop - start, phase)
-        for (start, phase), stop in zip(starts, stops, strict=True)
-        if stop > start
-    ]
+def _phases(image: Image, layers: Sequence[str]) -> tuple[SymbolRange, ...]:
+    """What is marked as a phase: from a label to the next or the function's end; and micro-kernels.
+
+    Those are functions that the generator names after the first layer that needs them, `<layer>_<phase>`.
+    """
+    found = []
+    code = [symbol for symbol in image.symbols if symbol.kind == "code"]
+    for symbol in code:
+        inside = [label for label in image.labels if symbol.address <= label.address < symbol.address + symbol.size]
+        ends = [*(label.address for label in inside[1:]), symbol.address + symbol.size]
+        found += [
+            SymbolRange(label.phase, label.address, end - label.address)
+            for label, end in zip(inside, ends, strict=False)
+            if end > label.address
+        ]
+    for layer in layers:
+        found += [
+            SymbolRange(symbol.stem.removeprefix(f"{layer}_"), symbol.address, symbol.size)
+            for symbol in code
+            if symbol.stem.startswith(f"{layer}_") and symbol.stem not in layers
+        ]
+    return tuple(found)
 
 
 def count_request(image: Image, layers: Iterable[str], *, prefix: str) -> CountRequest:
@@ -229,11 +235,10 @@ def count_request(image: Image, layers: Iterable[str], *, prefix: str) -> CountR
 
     def ranges(names: Iterable[str]) -> tuple[SymbolRange, ...]:
         return tuple(
-            part
+            SymbolRange(name, symbol.address, symbol.size)
             for name in names
             for symbol in image.named(name)
             if symbol.kind == "code"
-            for part in _parts(image, name, symbol)
         )
 
     entry = f"{prefix}_run"
@@ -241,4 +246,5 @@ def count_request(image: Image, layers: Iterable[str], *, prefix: str) -> CountR
     harness = ranges([*HARNESS, f"{prefix}_run_packed", f"{prefix}_step"])
     if not entry_ranges or not harness:
         raise ValueError(f"the firmware has no {entry} that a bench calls")
-    return CountRequest(entry, (*entry_ranges, *ranges(layers)), harness)
+    symbols = tuple(layers)
+    return CountRequest(entry, (*entry_ranges, *ranges(symbols)), harness, _phases(image, symbols))

@@ -85,17 +85,19 @@ def count(target: Target, elf: Path, names: Sequence[str], *, timeout_s: float =
         if ended.code != 0:
             raise wire.failure(f"the program ended with status {ended.code}", ended.console)
         found = plugin.read(folder, console=ended.console)
-    counts = {
+    instructions, cycles = plugin.over_phases(found.instructions), plugin.over_phases(found.cycles)
+    stalls = {cause: plugin.over_phases(counts) for cause, counts in found.stalls.items()}
+    functions = {
         name: FunctionCount(
-            found.instructions.get(number, 0),
-            found.cycles.get(number, 0) if model is not None else None,
-            {cause: cycles for cause, cycles in found.stalls.get(number, {}).items() if cycles},
+            instructions.get(number, 0),
+            cycles.get(number, 0) if model is not None else None,
+            {cause: counts[number] for cause, counts in stalls.items() if counts.get(number)},
         )
         for number, name in [*enumerate(wanted, start=1), (0, REST)]
     }
     conditions = None if model is None else model.conditions + found.remarks()
     approximate = model is not None and model.timing.approximate
-    return FunctionCounts(counts, conditions, approximate, ended.console, {"qemu": emulator.version})
+    return FunctionCounts(functions, conditions, approximate, ended.console, {"qemu": emulator.version})
 
 
 def _places(elf: Path, names: Sequence[str]) -> list[tuple[int, int, int]]:

@@ -25,7 +25,7 @@ _FLAGS = ("-std=gnu99", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"
 RANGES = "ranges.txt"
 """The file of ranges that the plugin reads."""
 
-_COUNTS, _TIMING = "counts.txt", "timing.txt"
+_COUNTS, _PHASES, _TIMING = "counts.txt", "phases.txt", "timing.txt"
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,9 @@ def options(
         ranges.write(folder / RANGES, request)
     path = str(library(qemu)).replace(",", ",,")  # how QEMU wants a comma inside a value
     words = [path, f"ranges={RANGES}", f"out={_COUNTS}"]
+    if request is not None and request.phases:
+        ranges.write_phases(folder / _PHASES, request)
+        words.append(f"phases={_PHASES}")
     if model is not None:
         (folder / _TIMING).write_text(model.encoded)
         words.append(f"timing={_TIMING}")
@@ -140,18 +143,18 @@ class Counts:
         finished: how often it ended.
         unknown: executed instructions that the decoder does not know; they were charged one cycle.
         blind: divides and long multiplies whose operands QEMU would not give; they were charged a middling number.
-        instructions: by identifier.
-        cycles: by identifier; empty without a model.
-        stalls: by identifier and cause; empty without a model.
+        instructions: by identifier and phase.
+        cycles: the same; empty without a model.
+        stalls: the same by cause; empty without a model.
     """
 
     entered: int
     finished: int
     unknown: int
     blind: int
-    instructions: Mapping[int, int]
-    cycles: Mapping[int, int]
-    stalls: Mapping[int, Mapping[str, int]]
+    instructions: Mapping[tuple[int, int], int]
+    cycles: Mapping[tuple[int, int], int]
+    stalls: Mapping[str, Mapping[tuple[int, int], int]]
 
     def remarks(self) -> str:
         """What a reader of the cycles should know; empty if there is nothing."""
@@ -174,12 +177,12 @@ def read(folder: Path, *, console: str) -> Counts:
         raise refused(console)
     facts: dict[str, int] = {}
     causes: list[str] = []
-    rows: dict[int, list[int]] = {}
+    rows: dict[tuple[int, int], list[int]] = {}
     for name, *words in (line.split() for line in path.read_text().splitlines()):
         if name == "causes":
             causes = words
         elif name.isdigit():
-            rows[int(name)] = [int(word) for word in words]
+            rows[int(name), int(words[0])] = [int(word) for word in words[1:]]
         else:
             facts[name] = int(words[0])
     return Counts(
@@ -189,8 +192,16 @@ def read(folder: Path, *, console: str) -> Counts:
         facts.get("blind", 0),
         {key: row[0] for key, row in rows.items()},
         {key: row[1] for key, row in rows.items() if causes},
-        {key: dict(zip(causes, row[2:], strict=True)) for key, row in rows.items() if causes},
+        {cause: {key: row[2 + index] for key, row in rows.items()} for index, cause in enumerate(causes)},
     )
+
+
+def over_phases(counts: Mapping[tuple[int, int], int]) -> dict[int, int]:
+    """Counts by identifier and phase as sums by identifier."""
+    found: dict[int, int] = {}
+    for (identifier, _), count in counts.items():
+        found[identifier] = found.get(identifier, 0) + count
+    return found
 
 
 def read_counts(
@@ -206,16 +217,13 @@ def read_counts(
         raise ranges.incomplete(request, console=console)
     instructions = InstructionCounts(
         sum(found.instructions.values()),
-        ranges.by_symbol(found.instructions, request),
+        ranges.by_symbol(over_phases(found.instructions), request),
         ranges.by_phase(found.instructions, request),
     )
     if model is None:
         return instructions, None
-    causes = sorted({cause for stalls in found.stalls.values() for cause in stalls})
-    split = {
-        cause: ranges.by_symbol({key: row[cause] for key, row in found.stalls.items()}, request) for cause in causes
-    }
-    by_symbol = ranges.by_symbol(found.cycles, request)
+    split = {cause: ranges.by_symbol(over_phases(counts), request) for cause, counts in found.stalls.items()}
+    by_symbol = ranges.by_symbol(over_phases(found.cycles), request)
     cycles = CycleCounts(
         sum(found.cycles.values()),
         by_symbol,
@@ -223,6 +231,6 @@ def read_counts(
         model.conditions + found.remarks(),
         approximate=model.timing.approximate,
         by_phase=ranges.by_phase(found.cycles, request),
-        stalls={name: {cause: split[cause][name] for cause in causes if split[cause][name]} for name in by_symbol},
+        stalls={name: {cause: counts[name] for cause, counts in split.items() if counts[name]} for name in by_symbol},
     )
     return instructions, cycles

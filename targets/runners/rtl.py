@@ -142,10 +142,8 @@ class RtlRunner:
         instructions, cycles = None, None
         if count is not None and found.finished:
             executed, taken = (ranges.by_symbol(counts, count) for counts in (found.instructions, found.cycles))
-            phases = ranges.by_phase(found.instructions, count)
-            instructions = InstructionCounts(sum(executed.values()), executed, phases)
-            phases = ranges.by_phase(found.cycles, count)
-            cycles = CycleCounts(sum(taken.values()), taken, "rtl", self.conditions, by_phase=phases)
+            instructions = InstructionCounts(sum(executed.values()), executed)
+            cycles = CycleCounts(sum(taken.values()), taken, "rtl", self.conditions)
         return Simulated(ended.code, ended.console, found.simulation, instructions, cycles, made.tools)
 
     def _run_part(self, elf: Path, request: RunRequest, limit: int) -> tuple[RunResult, int]:

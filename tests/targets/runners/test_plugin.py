@@ -57,13 +57,13 @@ def test_the_entry_comes_first_and_clones_share_a_number(tmp_path: Path) -> None
 
 
 def test_counts_are_read_by_name(tmp_path: Path) -> None:
-    (tmp_path / "counts.txt").write_text("entered 1\nfinished 1\n0 5\n2 37\n")
+    (tmp_path / "counts.txt").write_text("entered 1\nfinished 1\n0 0 5\n2 0 37\n")
     counts, cycles = plugin.read_counts(tmp_path, REQUEST, None, console="")
     assert cycles is None
     assert (counts.total, dict(counts.by_symbol)) == (42, {"net_run": 5, "net_l00": 37})
 
 
-@pytest.mark.parametrize("text", ["entered 0\nfinished 0\n", "entered 1\nfinished 0\n0 9\n"])
+@pytest.mark.parametrize("text", ["entered 0\nfinished 0\n", "entered 1\nfinished 0\n0 0 9\n"])
 def test_a_call_that_did_not_return_gives_no_count(text: str, tmp_path: Path) -> None:
     (tmp_path / "counts.txt").write_text(text)
     with pytest.raises(DeviceError, match="no complete call of net_run"):
