@@ -14,6 +14,7 @@ from plinio_deploy.quantization.calibrate import Method, Observer, choose_clip
 from plinio_deploy.quantization.capture import capture
 from plinio_deploy.quantization.channels import TiedChannels, check_pruned, tied_channels
 from plinio_deploy.quantization.config import QuantConfig
+from plinio_deploy.quantization.correct import correct_biases
 from plinio_deploy.quantization.graph import (
     Add,
     AvgPool,
@@ -184,6 +185,23 @@ class QuantNetwork(nn.Module):
         self._observers = {}
         return self
 
+    def correct_biases(self, batch: Any) -> QuantNetwork:
+        """Move the means of all layers back to where they are in float; see `correct`.
+
+        Args:
+            batch: as those of `calibrate`; a few hundred samples.
+
+        Returns:
+            The network itself.
+
+        Raises:
+            UsageError: the network is not calibrated.
+        """
+        self.require_calibrated()
+        device = next(self.parameters()).device
+        correct_biases(self, [tensor.to(device) for tensor in _inputs_of(batch)])
+        return self
+
     def require_calibrated(self) -> None:
         """Refuse to go on before `calibrate`.
 
@@ -234,6 +252,11 @@ class QuantNetwork(nn.Module):
         rounded = representable_bias(bias, unit, unit / self._step(node.name), self.quantizer(node.name).bits)
         bias = bias + (rounded - bias).detach()
         return apply_layer(operator, x, layer.quantized_weight(), bias)
+
+    def before_rounding(self, node: Node, x: Tensor) -> Tensor:
+        """What a conv or linear node computes from ``x`` before saturation and rounding."""
+        assert isinstance(node.operator, Conv | Linear)
+        return self._layer(node, node.operator, x)
 
     def _rounded(self, node: Node, x: Tensor, divisor: int, source: str | None = None) -> Tensor:
         """Add what the integer network's rounding half differs from one half by."""

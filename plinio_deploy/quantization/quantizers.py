@@ -97,7 +97,7 @@ def choose_weight_step(weight: Tensor, low: Tensor, high: Tensor, candidates: in
     trials = torch.where(trials > 0, trials, 1.0)
     low2, high2 = low.double().unsqueeze(1), high.double().unsqueeze(1)
     errors = []
-    for several in trials.split(max(1, AT_ONCE // max(1, flat.numel()))):
+    for several in torch.split(trials, max(1, AT_ONCE // max(1, flat.numel()))):
         steps = several.unsqueeze(2)
         codes = (flat / steps).round_().clamp_(low2, high2)
         errors.append(codes.mul_(steps).sub_(flat).square_().sum(dim=2))

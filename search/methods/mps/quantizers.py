@@ -157,7 +157,7 @@ class MixedLayer(nn.Module):
 
     Attributes:
         widths: the precisions without 0.
-        log_step: ``(P, C_out)``, for these.
+        log_step: ``(P * C_out,)``, for these, one precision after the other. Flat, as all that should not decay.
         now: while the network runs.
     """
 
@@ -176,7 +176,7 @@ class MixedLayer(nn.Module):
             low.append(least)
             high.append(-least - 1)
             steps.append(known[bits] if bits in known else choose_weight_step(weight.detach(), low[-1], high[-1]))
-        self.log_step = nn.Parameter(torch.log(torch.stack(steps)), requires_grad=learned)
+        self.log_step = nn.Parameter(torch.log(torch.cat(steps)), requires_grad=learned)
         self.register_buffer("low", torch.stack(low), persistent=False)
         self.register_buffer("high", torch.stack(high), persistent=False)
         self.now: WeightTheta | None = None
@@ -195,7 +195,7 @@ class MixedLayer(nn.Module):
     def quantized_weight(self) -> Tensor:
         """The weight on its grids, mixed by the thetas; that of the likeliest precisions in eval mode."""
         assert self.now is not None
-        scales = torch.exp(self.log_step)
+        scales = torch.exp(self.log_step).view_as(self.low)
         if self.training:
             rows = self.now.rows if self.now.keep is None else self.now.rows * self.now.keep
             return mix_channels(self.weight, scales, rows.expand_as(scales), self.low, self.high)
@@ -221,7 +221,7 @@ class MixedLayer(nn.Module):
 
     def chosen_log_step(self) -> Tensor:
         """Logarithm of the step of the likeliest precision, ``(C,)``."""
-        return self.log_step.detach().gather(0, self.index().unsqueeze(0))[0]
+        return self.log_step.detach().view_as(self.low).gather(0, self.index().unsqueeze(0))[0]
 
     def steps(self) -> Tensor:
         """Step of the likeliest precision; a pruned channel takes the least of the others (as in `QuantLayer`)."""
@@ -234,4 +234,6 @@ class MixedLayer(nn.Module):
     def raise_steps(self, floor: Tensor) -> None:
         """Make every step at least ``floor`` (``(C_out,)``)."""
         with torch.no_grad():
-            self.log_step.copy_(torch.maximum(self.log_step, torch.log(floor.to(self.log_step))))
+            self.log_step.copy_(
+                torch.maximum(self.log_step, torch.log(floor.to(self.log_step)).repeat(len(self.widths)))
+            )

@@ -89,8 +89,12 @@ class Usage:
         common: dict[str, Any] = {**use.spec, "out_precision": _expected(self._mix(node.name))}
         if self._keep is not None:
             common["in_features" if linear else "in_channels"] = self._in_channels(node)
+        parts = self._weight_parts(node)
+        if len(parts) > 1 and all(isinstance(part.probability, float) for part in parts):
+            # The channels of one layer are divided among its parts: what is done once per layer, they share.
+            common["all_channels"] = sum(part.channels for part in parts)
         found: list[LayerUse] = []
-        for part in self._weight_parts(node):
+        for part in parts:
             for bits, theta in inputs:
                 spec = {**common, "in_precision": bits, "w_precision": part.bits}
                 spec["out_features" if linear else "out_channels"] = part.channels
