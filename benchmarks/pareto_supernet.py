@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SuperNet, and SuperNet followed by PIT, on ResNet8 against uniform width scaling.
 
-Each 3x3 convolution in the residual blocks gets the alternatives of the recipe `ic`: itself, a depthwise-separable one,
-a 1x1, and the identity where the shape stays.
+Each 3x3 convolution in the residual blocks gets the alternative of the recipe `ic`: a depthwise-separable one.
 
     python benchmarks/pareto_supernet.py --data DIR --budget small --reuse benchmarks/results/pareto_pit.json
 """
@@ -22,10 +21,10 @@ from plinio_deploy.recipes.ic import SEARCHED
 from plinio_deploy.recipes.supernets import in_place_of
 from plinio_deploy.search import schedules, training
 
-WARMUP, SELECTED, PRUNED = 0.15, 0.4, 0.65
+WARMUP, SELECTED, PRUNED = 0.1, 0.25, 0.55
 """Shares of the epochs at which warm-up, selection, and in the chain the pruning of channels, end."""
 
-SELECTION_RATE = 0.05
+SELECTION_RATE = 0.1
 """Of plain gradient descent on the selections. Adam would move all of them alike, however little a choice saves."""
 
 SELECTION_STRENGTH = 1.0

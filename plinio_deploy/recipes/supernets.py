@@ -21,7 +21,10 @@ A short search sees its alternatives half trained: without a lead, what is learn
 
 
 def alternatives(own: nn.Conv2d) -> list[nn.Module]:
-    """What may stand for a 3x3 convolution: itself, a depthwise-separable one, a 1x1, nothing where shapes stay."""
+    """What may stand for a 3x3 convolution: itself, or a depthwise-separable one.
+
+    Neither a 1x1 nor nothing at all: both are learned first, and win a short search by that.
+    """
     cin, cout, stride = own.in_channels, own.out_channels, own.stride[0]
     separable = nn.Sequential(
         nn.Conv2d(cin, cin, 3, stride, padding=1, groups=cin, bias=False),
@@ -29,10 +32,7 @@ def alternatives(own: nn.Conv2d) -> list[nn.Module]:
         nn.ReLU(),
         nn.Conv2d(cin, cout, 1),
     )
-    found: list[nn.Module] = [own, separable, nn.Conv2d(cin, cout, 1, stride)]
-    if cin == cout and stride == 1:
-        found.append(nn.Identity())
-    return found
+    return [own, separable]
 
 
 def narrow_middle(own: nn.Conv2d) -> list[nn.Module]:
