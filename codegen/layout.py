@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 WIDTH = 110
 """Statements longer than this are continued on the next line."""
+
+LITERAL = 2800
+"""Characters after which a string literal is ended; C99 promises 4095."""
 
 _STEP = "    "
 _INVISIBLE = re.compile(r'"(?:\\.|[^"\\])*"|/\*.*?\*/')
@@ -82,6 +86,20 @@ def _spaced(lines: list[str]) -> list[str]:
     while kept and not kept[-1]:
         kept.pop()
     return kept
+
+
+def pieces(lines: Sequence[str], size: int = LITERAL) -> list[list[str]]:
+    """Lines of assembly in groups that fit a string literal; what ``.rept`` repeats stays together."""
+    found: list[list[str]] = [[]]
+    depth = length = 0
+    for line in lines:
+        if depth == 0 and length > size:
+            found.append([])
+            length = 0
+        depth += {".rept": 1, ".endr": -1}.get(line.split(" ")[0], 0)
+        found[-1].append(line)
+        length += len(line) + 1
+    return found
 
 
 def columns(values: tuple[int, ...], width: int = WIDTH - 4) -> str:

@@ -10,7 +10,7 @@ import jinja2
 
 from plinio_deploy.codegen.emit import Emitter, Helpers, shape_of
 from plinio_deploy.codegen.expression import add, mul
-from plinio_deploy.codegen.layout import columns, tidy
+from plinio_deploy.codegen.layout import columns, pieces, tidy
 
 
 @functools.cache
@@ -27,6 +27,7 @@ def environment() -> jinja2.Environment:
     env.globals["add"] = add
     env.globals["mul"] = mul
     env.filters["columns"] = columns
+    env.filters["pieces"] = pieces
     env.filters["shape"] = shape_of
     return env
 

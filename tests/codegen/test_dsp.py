@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from plinio_deploy.targets import registry
+from plinio_deploy.targets.build import FIRMWARE
 from tests.codegen.dsp_cases import DSP
-from tests.codegen.harness import check_networks, kernel_names, make_case
+from tests.codegen.harness import STRICT, check_networks, compile_c, kernel_names, make_case
 from tests.codegen.test_cores import check_on
 from tests.networks import random_network
 
 ISA = ("dsp",)
+CLANG = os.environ.get("PLINIO_DEPLOY_CLANG", "clang")
+ARM = ("-mthumb", "-ffreestanding", "-isystem", str(FIRMWARE / "runtime" / "include"))
 FAMILY = {"conv": "conv_dsp", "depthwise": "depthwise_dsp", "linear": "linear_d"}
 
 
@@ -36,3 +41,23 @@ def test_assembly_computes_what_the_interpreter_computes(name: str, tmp_path: Pa
 @pytest.mark.parametrize(("seed", "target"), [(400, "cortex-m4"), (401, "cortex-m7"), (402, "cortex-m33")])
 def test_random_networks(seed: int, target: str, tmp_path: Path) -> None:
     check_on(target, make_case(random_network(seed, ops=14), isa=registry.load(target).features), tmp_path)
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (CLANG, "--target=arm-none-eabi", "-mcpu=cortex-m4", "-O2"),
+        (CLANG, "--target=arm-none-eabi", "-mcpu=cortex-m0plus", "-Os"),
+        ("arm-none-eabi-gcc", "-mcpu=cortex-m7", "-O0"),
+        ("arm-none-eabi-gcc", "-mcpu=cortex-m33", "-O3", "-flto"),
+    ],
+)
+def test_compilers_take_assembly_and_twins(flags: tuple[str, ...], tmp_path: Path) -> None:
+    if shutil.which(flags[0]) is None:
+        pytest.skip(f"not installed: {flags[0]}")
+    for name in ("conv_widths8", "depthwise8", "linear_shapes"):
+        case = make_case(DSP[name](), isa=ISA)
+        case.artifact.write(tmp_path / name)
+        source = str(tmp_path / name / "net_layers.c")
+        compile_c([*flags, *ARM, *STRICT, "-c", "-o", str(tmp_path / "layers.o"), source])
