@@ -214,6 +214,9 @@ def report_only(request: Request, terminal: Terminal) -> Record:
     workspace.check_writable()
     trained = workspace.train.record()
     facts: Mapping[str, Any] = trained.facts if trained is not None else {}
+    searched, integerized = workspace.search.record(), workspace.integerize.record()
+    if searched is not None and integerized is not None and integerized.inputs.get("searched") == searched.digest:
+        facts = {**facts, "search": searched.facts}
     recipe = str(facts.get("recipe", network.name))
     with workspace.locked():
         return report.run(workspace.report, network, recipe, facts, project.manifest, documents, terminal)

@@ -193,13 +193,14 @@ def _source_digest(recipe: Recipe) -> str:
 
 
 def _data_digest(data: Data) -> str:
-    """Digest of arrays; of a torch data set only its type and length, for it may be large or random."""
+    """Digest of arrays; of a torch data set that of some samples, for it may be large (see `fingerprint`)."""
+    from plinio_deploy.recipes.batches import fingerprint
+
     state = hashlib.sha256()
     for part in (data.train, data.val, data.test):
         if isinstance(part, Split):
             for array in (part.x, np.asarray(part.y)):
                 state.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
         else:
-            length = len(part) if hasattr(part, "__len__") else "?"
-            state.update(f"{type(part).__qualname__} {length}".encode())
+            state.update(fingerprint(part).encode())
     return state.hexdigest()

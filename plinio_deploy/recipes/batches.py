@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,3 +45,34 @@ def as_split(source: Any, batch_size: int = 256) -> Split:
     batches = list(iterate(source, batch_size, None))
     x = torch.cat([batch[0] for batch in batches]).numpy().astype(np.float32, copy=False)
     return Split(x, torch.cat([torch.as_tensor(batch[1]) for batch in batches]).numpy())
+
+
+LOOKED_AT = 256
+"""Samples of a torch data set that `fingerprint` reads."""
+
+
+def fingerprint(source: Any) -> str:
+    """Digest of a torch data set or loader: its type, its length, and what some of its samples hold.
+
+    Samples lie evenly over the set. One that is not the same when it is read again (random augmentation) counts with
+    its size alone, a set that cannot be indexed with its type and length alone.
+    """
+    held = source.dataset if isinstance(source, DataLoader) else source
+    length = len(held) if hasattr(held, "__len__") else None
+    state = hashlib.sha256(f"{type(source).__qualname__} {type(held).__qualname__} {length}".encode())
+    if length and hasattr(held, "__getitem__"):
+        with torch.random.fork_rng(devices=[]):
+            for index in sorted({round(place) for place in np.linspace(0, length - 1, min(length, LOOKED_AT))}):
+                first, again = (_content(held[index]) for _ in range(2))
+                state.update(first if first == again else str(len(first)).encode())
+    return state.hexdigest()
+
+
+def _content(sample: Any) -> bytes:
+    """Bytes of a sample: of arrays and numbers their values, of tuples those of their parts, of others their type."""
+    if isinstance(sample, tuple | list):
+        return b"".join(_content(part) for part in sample)
+    if isinstance(sample, Tensor | np.ndarray | np.generic | int | float | bool):
+        array = sample.detach().cpu().numpy() if isinstance(sample, Tensor) else np.asarray(sample)
+        return f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()
+    return type(sample).__qualname__.encode()

@@ -3,10 +3,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from plinio_deploy.recipe import Split
-from plinio_deploy.recipes.batches import as_split, iterate
+from plinio_deploy.recipes.batches import as_split, fingerprint, iterate
 
 X = torch.arange(20, dtype=torch.float32).reshape(10, 2)
 Y = torch.arange(10)
@@ -43,3 +44,36 @@ def test_everything_becomes_arrays() -> None:
     assert found.x.dtype == np.float32
     assert np.array_equal(found.x, X.numpy())
     assert np.array_equal(found.y, Y.numpy())
+
+
+def test_a_fingerprint_follows_the_samples_of_a_data_set() -> None:
+    x = torch.arange(12.0).reshape(6, 2)
+    y = torch.arange(6)
+    same = fingerprint(TensorDataset(x, y))
+    assert same == fingerprint(TensorDataset(x.clone(), y.clone()))
+    changed = x.clone()
+    changed[5, 1] = -1
+    assert same != fingerprint(TensorDataset(changed, y))
+    assert same != fingerprint(TensorDataset(x, y.flip(0)))
+    assert same != fingerprint(TensorDataset(x[:5], y[:5]))
+    assert fingerprint(DataLoader(TensorDataset(x, y))) != fingerprint(DataLoader(TensorDataset(changed, y)))
+
+
+def test_a_fingerprint_of_random_samples_is_steady_and_leaves_the_generator_alone() -> None:
+    class Noisy(Dataset[Tensor]):
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, index: int) -> Tensor:
+            return torch.rand(2)
+
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first = fingerprint(Noisy())
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(1)
+    assert fingerprint(Noisy()) == first
+
+
+def test_a_fingerprint_takes_what_cannot_be_indexed() -> None:
+    assert fingerprint(iter([1])) == fingerprint(iter([2]))
