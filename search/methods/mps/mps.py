@@ -155,6 +155,14 @@ class MPS(DNAS):
             self._check_range(inputs)
         self.network.calibrate(kept, method=self._method)
 
+    def correct_biases(self, batch: Any) -> None:
+        """Move the means of all layers, as exported now, to where they are without rounding; after a search.
+
+        Args:
+            batch: one of a few hundred samples, as those of `calibrate`.
+        """
+        self.network.correct_biases(batch)
+
     def _check_range(self, inputs: Sequence[Tensor]) -> None:
         for index, x in enumerate(inputs):
             low, high = self.network.config.range_of(index)

@@ -270,6 +270,17 @@ class MixedNetwork(QuantNetwork):
     def _input_of(self, node: Node) -> nn.Module:
         return self.quantizers[self.quantizer_of[node.inputs[0]]]
 
+    def correct_biases(self, batch: Any) -> QuantNetwork:
+        """See `QuantNetwork.correct_biases`; of the network of the likeliest precisions."""
+        training = self.training
+        self.eval()
+        self.settle()
+        try:
+            return super().correct_biases(batch)
+        finally:
+            self.unsettle()
+            self.train(training)
+
     # ------------------------------------------------------------------------------------------ results
 
     def chosen(self) -> QuantConfig:

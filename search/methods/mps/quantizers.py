@@ -185,8 +185,10 @@ class MixedLayer(nn.Module):
     high: Tensor
 
     def real_weight(self) -> Tensor:
-        """The weight before it is quantized."""
-        return self.weight
+        """The weight before it is quantized, 0 in channels that are pruned."""
+        if self.now is None or self.now.keep is None:
+            return self.weight
+        return self.weight * self.now.keep.view(-1, *(1,) * (self.weight.dim() - 1))
 
     def real_bias(self) -> Tensor:
         """The bias, 0 in channels that are pruned."""

@@ -13,6 +13,7 @@ from plinio_deploy.errors import UnsupportedModel, UsageError
 from plinio_deploy.integerize import integerize
 from plinio_deploy.network import Conv, Linear
 from plinio_deploy.quantization import QuantConfig, quantize
+from plinio_deploy.quantization.quantizers import ActivationQuantizer
 from plinio_deploy.search import cost
 from plinio_deploy.search.methods.mps import MPS, get_default_qinfo
 from plinio_deploy.search.methods.supernet import SuperNetModule
@@ -48,6 +49,25 @@ def test_eval_is_the_exported_network_bit_for_bit(case: dict[str, Any], seed: in
     with torch.no_grad():
         assert torch.equal(mps(x), exported(x))
     integerize(exported)
+
+
+def test_biases_are_corrected_for_what_is_exported(x: Tensor) -> None:
+    mps = shuffle(search(model(), per_channel=True, qinfo=PRUNED), 4)
+    before, many = mps.export(), torch.rand(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    mps.correct_biases((many, None))
+    assert mps.training
+    after = mps.eval().export()
+    with torch.no_grad():
+        assert torch.equal(mps(x), after(x))
+        before.mode = "float"
+        exact = before(many)
+        before.mode = "quantized"
+        for found in (before, after):  # what was calibrated had no pruned channels: its outputs were smaller
+            quantizer = found.quantizer(found.outputs[0])
+            assert isinstance(quantizer, ActivationQuantizer)
+            quantizer.set_clip(2 * float(exact.abs().max()))
+        far, near = ((found(many) - exact).mean(0).abs().max() for found in (before, after))
+    assert float(near) < 0.5 * float(far)
 
 
 @pytest.mark.parametrize("case", CASES)
