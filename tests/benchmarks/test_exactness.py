@@ -50,15 +50,16 @@ def test_a_wrong_channel_is_counted() -> None:
     qnet = course.quantized(course.trained(), "mixed")
     made = lower(qnet)
     name = next(name for name, own in made.elements.items() if made.network.tensors[name].channels == 8)
-    made.elements[name][:] = made.elements[name][::-1].copy()  # type: ignore[index]
+    made.elements[name][:] = made.elements[name][::-1].copy()
     assert differing_codes(qnet, made, torch.from_numpy(course.data.test.x[:4])) > 0
 
 
 def test_mixed_layers_remove_the_smallest_channels() -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 10, 1), nn.ReLU(), nn.Conv2d(10, 2, 1))
+    first = nn.Conv2d(1, 10, 1)
+    model = nn.Sequential(first, nn.ReLU(), nn.Conv2d(10, 2, 1))
     with torch.no_grad():
-        model[0].weight.copy_(torch.arange(10.0).view(10, 1, 1, 1) + 1)
+        first.weight.copy_(torch.arange(10.0).view(10, 1, 1, 1) + 1)
     layers = mixed_layers(quantize(model, torch.zeros(1, 1, 3, 3), QuantConfig()), 0)
     bits = layers["0"].w_bits
     assert isinstance(bits, tuple)
