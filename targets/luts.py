@@ -23,11 +23,14 @@ from plinio_deploy.targets.calibration import residual
 from plinio_deploy.targets.calibration.attributes import ATTRIBUTES, attributes
 from plinio_deploy.targets.calibration.choice import Tree, choose
 from plinio_deploy.targets.calibration.features import FEATURES, CeilDiv, FeatureName, ceil_div, form
-from plinio_deploy.targets.calibration.geometry import Geometry, Number, OpName
+from plinio_deploy.targets.calibration.geometry import Geometry, Number, OpName, whole_numbers
 
 __all__ = ["FEATURES", "FeatureName", "Lut", "OpName", "Term", "files", "load", "parse"]
 
 FOLDER = Path(__file__).resolve().parent / "luts"
+
+REMEMBERED = 50_000
+"""Layers that a table keeps its answers for; a search asks about the same ones again and again."""
 
 Bits = Literal[2, 4, 8]
 Positive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -201,8 +204,20 @@ class Lut(_Table):
             hints=[f"Measure it: plinio-deploy calibrate --target {self.target}"],
         )
 
+    @cached_property
+    def _chosen(self) -> dict[Geometry, tuple[Term, float]]:
+        return {}
+
     def choose(self, at: Geometry) -> tuple[Term, float]:
-        """The row for one op, and the factor on what its form says."""
+        """The row for one op, and the factor on what its form says; both without gradient."""
+        whole = whole_numbers(at)
+        if whole not in self._chosen:
+            if len(self._chosen) >= REMEMBERED:
+                self._chosen.clear()
+            self._chosen[whole] = self._choose(whole)
+        return self._chosen[whole]
+
+    def _choose(self, at: Geometry) -> tuple[Term, float]:
         tree = self._trees.get((at.op, at.w_bits, at.a_bits))
         if tree is None:
             return self.term(at.op, at.w_bits, at.a_bits), 1.0

@@ -128,7 +128,9 @@ def _a_bits(spec: Spec) -> int:
 def _out_bits(spec: Spec) -> int | None:
     if "out_precision" not in spec:
         return None
-    return one_of("activation width", spec["out_precision"], (2, 4, 8))
+    # A mixture: how its codes are stored is a small part of the cost, so the nearest width will do.
+    expected = value(spec["out_precision"])
+    return min((2, 4, 8), key=lambda bits: abs(bits - expected))
 
 
 def _conv_name(spec: Spec) -> OpName:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from plinio_deploy.network import Add, AvgPool, Concat, Conv, Linear, MaxPool, Network, Op, Pad, Requantize, op_inputs
@@ -88,6 +88,23 @@ class Geometry:
     def depth(self) -> Number:
         """Products per output: taps times input channels of a group."""
         return self.kernel[0] * self.kernel[1] * (self.cin / self.groups)
+
+
+def whole_numbers(at: Geometry) -> Geometry:
+    """The nearest layer that can be built, in plain numbers: what tables look up."""
+    depthwise = at.op == "depthwise"
+    return replace(
+        at,
+        cin=max(1, round(_plain(at.cin))),
+        cout=max(1, round(_plain(at.cout))),
+        share=round(_plain(at.share), 2),
+        groups=max(1, round(_plain(at.cin if depthwise else at.groups))),
+        kernel=(max(1, round(_plain(at.kernel[0]))), max(1, round(_plain(at.kernel[1])))),
+    )
+
+
+def _plain(number: Number) -> float:
+    return float(number.detach()) if hasattr(number, "detach") else float(number)
 
 
 def inside_fraction(size: int, output: int, kernel: int, stride: int, before: int, dilation: int = 1) -> float:
