@@ -8,15 +8,19 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from plinio_deploy.codegen import generate, render
+from plinio_deploy.codegen import Options, generate, render
 from plinio_deploy.codegen.emit import Helpers
 from plinio_deploy.codegen.layout import tidy
+from tests.codegen.edge_cases import NETWORKS as EDGES
 from tests.codegen.ops_cases import CASES
 from tests.networks import packed_rows
 
 HELPERS = sorted(
     path.name.removesuffix(".h.j2") for path in (Path(render.__file__).parent / "templates" / "helpers").iterdir()
 )
+
+ISAS = (("dsp",), ("dsp", "mve"), ("thumb2",), ("thumb1",), ("rv32im",), ("rv32im", "xpulp"))
+"""Features of targets: kernels for them use helpers that plain C does not."""
 
 
 def test_a_name_that_nobody_gives_is_an_error() -> None:
@@ -43,6 +47,7 @@ def test_each_helper_is_one_documented_static_inline_function_of_its_name(name: 
 
 def test_the_golden_cases_use_every_helper() -> None:
     texts = [generate(make()).files["net_kernels.h"].decode() for make in CASES.values()]
+    texts += [generate(make(), Options(isa=isa)).files["net_kernels.h"].decode() for make in EDGES for isa in ISAS]
     texts.append(generate(packed_rows()).files["net_kernels.h"].decode())
     unused = [name for name in HELPERS if not any(f" net_{name}(" in text for text in texts)]
     assert unused == []
