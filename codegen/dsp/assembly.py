@@ -30,6 +30,9 @@ from plinio_deploy.codegen.dsp.columns import Columns
 
 Lines = list[str]
 
+REQUANTIZE, PRODUCTS = "@ phase requantize", "@ phase products"
+"""Comments to the assembler; ``parts/phases.j2`` makes labels of them, by which measurements tell phases apart."""
+
 PIXELS = (("r4", "r5", "r6", "r7"), ("r8", "r9", "r10", "r11"))
 """Accumulators of each pixel."""
 
@@ -169,8 +172,9 @@ def _block(
     sums: int,
 ) -> Lines:
     """One block: accumulators start, products, requantization, stores."""
-    lines = [f"ldr r0, [sp, #{_PATCH}]", f"ldr r2, [sp, #{_CONSTANTS}]", "ldm r2!, {r4-r7}"]
-    lines += [f"str r2, [sp, #{_CONSTANTS}]"]
+    lines = [PRODUCTS, f"ldr r0, [sp, #{_PATCH}]", f"ldr r2, [sp, #{_CONSTANTS}]"]
+    lines += ["ldm r2, {r8-r11}"] if pixels == 2 and not variant.sums else []
+    lines += ["ldm r2!, {r4-r7}", f"str r2, [sp, #{_CONSTANTS}]"]
     lines += _start(pixels, variant, sums)
     lines += [f"{label}:"] if layout.turns > 1 else []
     turn = _turn_of_two(variant) if pixels == 2 else _turn_of_one(variant, direct)
@@ -192,7 +196,7 @@ def requantize(pixels: int, variant: Variant, out: Output, constants: int) -> Li
     """
     four = ("r0", "r3", "r12", "lr")
     load = f"ldm r2!, {{{', '.join(four)}}}"
-    lines: Lines = []
+    lines: Lines = [REQUANTIZE]
     for acc in PIXELS[:pixels]:
         nested = [(lane, below) for lane, below in enumerate(variant.below) if below is not None]
         lines += [f"sub {acc[lane]}, {acc[lane]}, {acc[below]}" for lane, below in reversed(nested)]
@@ -208,10 +212,10 @@ def requantize(pixels: int, variant: Variant, out: Output, constants: int) -> Li
 
 
 def _start(pixels: int, variant: Variant, sums: int) -> Lines:
-    first, second = PIXELS
-    if not variant.sums:
-        return [f"mov {b}, {a}" for a, b in zip(first, second, strict=True)] if pixels == 2 else []
     lines: Lines = []
+    if not variant.sums:
+        return lines
+    first = PIXELS[0]
     for pixel in reversed(range(pixels)):
         lines += [f"add lr, sp, #{sums + 16 * pixel}", "ldm lr, {r2, r3, r12, lr}"]
         taken = zip(PIXELS[pixel], first, ("r2", "r3", "r12", "lr"), strict=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plinio_deploy.codegen.dsp.assembly import PIXELS, Lines, Output, requantize, store
+from plinio_deploy.codegen.dsp.assembly import PIXELS, PRODUCTS, Lines, Output, requantize, store
 from plinio_deploy.codegen.dsp.blocks import CHANNELS, WIDE8, Sums
 from plinio_deploy.codegen.pack import Array
 from plinio_deploy.network import Conv
@@ -95,9 +95,8 @@ def products(taps: Taps, out: Output) -> Lines:
 
 
 def _block(taps: Taps, out: Output, channels: int, constants: int, place: int) -> Lines:
-    first, second = PIXELS
-    lines = [f"ldr r2, [sp, #{constants}]", "ldm r2!, {r4-r7}", f"str r2, [sp, #{constants}]"]
-    lines += [f"mov {b}, {a}" for a, b in zip(first, second, strict=True)]
+    lines = [PRODUCTS, f"ldr r2, [sp, #{constants}]", "ldm r2, {r8-r11}", "ldm r2!, {r4-r7}"]
+    lines += [f"str r2, [sp, #{constants}]"]
     extend = "sxtb16" if taps.signed else "uxtb16"
     for row in range(taps.rows):
         lines += [f"ldr r0, [sp, #{4 * row}]"]

@@ -139,6 +139,18 @@ def linear_shapes(seed: int = 0) -> Network:
     return b.build()
 
 
+def elementwise() -> Network:
+    """Adds of bytes and average pools, signed and not, in place and not."""
+    b = Builder(50, name="elementwise")
+    for signed, zero in product((False, True), (False, True)):
+        x, y = b.input((4, 6, 8), b.quantizer(8, signed, zero)), b.input((4, 6, 8), b.quantizer(8, not signed))
+        total = b.add(x, y, relu=zero)
+        b.add(total, x, b.quantizer(8, signed))
+        for kernel, stride in (((4, 6), (1, 1)), ((2, 3), (2, 3)), ((3, 2), (1, 2))):
+            b.avg_pool(x, kernel, stride, out=b.quantizer(8 if zero else 4, signed))
+    return b.build()
+
+
 DSP: dict[str, Callable[[], Network]] = {
     "conv_shapes": conv_shapes,
     "conv_widths2": lambda: conv_widths(2),
@@ -150,5 +162,6 @@ DSP: dict[str, Callable[[], Network]] = {
     "depthwise8": lambda: depthwise_shapes(8),
     "depthwise_in_place": depthwise_in_place,
     "linear_shapes": linear_shapes,
+    "elementwise": elementwise,
 }
 """Networks by name."""
