@@ -38,7 +38,7 @@ MAX_RUNS = 16
 """With more runs of equal width than this, calls would outgrow what they save."""
 
 _ACC = (("r0", "r2", "r4", "r6"), ("r8", "r10", "r12", "lr"))
-_UNROLLED = {8: 12, 4: 6, 2: 3}
+_UNROLLED = {8: 4, 4: 2, 2: 1}
 """Steps that are written one after another instead of in a loop."""
 
 Lines = list[str]

@@ -178,7 +178,7 @@ class MicroKernels:
         gather: lines that copy codes to every ``pixels``-th byte, as unsigned ones (``flip``: they are signed), and
             return their sum; called as ``(to, from, n)``.
         steps: instructions per product by width of weights, of one pixel and of two.
-        code: instructions per output code.
+        code: instructions per output code, less what the estimates of plain kernels leave out on that core.
     """
 
     guard: str

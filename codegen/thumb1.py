@@ -18,11 +18,11 @@ def products(layout: Products, bits: int, partial: bool) -> Lines:
     """See `thumb.MicroKernels`."""
     lines = ["push {r4-r7, lr}", "mov r4, r8", "mov r5, r9", "mov r6, r10", "mov r7, r11", "push {r4-r7}"]
     lines += [f"sub sp, #{_FRAME}", f"str r0, [sp, #{_START}]", f"str r2, [sp, #{_CONSTANTS}]"]
-    lines += [f"str r3, [sp, #{_OUT}]", *_constant("r2", layout.sums), "add r2, r0", f"str r2, [sp, #{_END}]"]
+    lines += [f"str r3, [sp, #{_OUT}]", *constant("r2", layout.sums), "add r2, r0", f"str r2, [sp, #{_END}]"]
     for pixel in range(layout.pixels):
         lines += [f"ldr r3, [r2, #{4 * pixel}]", f"lsls r3, r3, #{bits - 1}", "negs r3, r3"]
         lines += [f"str r3, [sp, #{_SUM + 4 * pixel}]"]
-    lines += [*_constant("r3", layout.row_bytes), f"str r3, [sp, #{_ROW}]", "1:"]
+    lines += [*constant("r3", layout.row_bytes), f"str r3, [sp, #{_ROW}]", "1:"]
     lines += _bytes_along(layout) if bits == 8 else _digits_along(layout, bits)
     lines += ["mov r11, r1", *_codes(layout, partial=partial), "mov r1, r11"]
     lines += [f"ldr r2, [sp, #{_COUNT}]", "subs r2, #4", f"str r2, [sp, #{_COUNT}]", "ble 9f", "b 1b", "9:"]
@@ -30,11 +30,11 @@ def products(layout: Products, bits: int, partial: bool) -> Lines:
     return [*lines, "pop {r4-r7, pc}"]
 
 
-def _constant(register: str, value: int) -> Lines:
+def constant(register: str, value: int) -> Lines:
     """A number below 2^24; changes flags."""
     if value < 1 << 8:
         return [f"movs {register}, #{value}"]
-    return [*_constant(register, value >> 8), f"lsls {register}, {register}, #8", f"adds {register}, #{value & 255}"]
+    return [*constant(register, value >> 8), f"lsls {register}, {register}, #8", f"adds {register}, #{value & 255}"]
 
 
 def _bytes_along(layout: Products) -> Lines:
@@ -104,7 +104,7 @@ def _reduce(layout: Products, sums: int) -> Lines:
         lines += [f"add {upper[index]}, r{2 + index}"]
     blocks = layout.padded // 16
     if blocks > 1:
-        lines += [f"ldr r5, [sp, #{_END}]", *_constant("r4", 4 * layout.pixels + 4 * sums * blocks), "adds r5, r4"]
+        lines += [f"ldr r5, [sp, #{_END}]", *constant("r4", 4 * layout.pixels + 4 * sums * blocks), "adds r5, r4"]
         lines += ["cmp r0, r5", "bne 4b"]
     for index in range(sums):
         lines += [f"mov r2, {upper[index]}", f"str r2, [sp, #{8 * index + 4}]", "lsls r2, r2, #16"]
@@ -127,7 +127,7 @@ def _codes(layout: Products, *, partial: bool) -> Lines:
         for pixel in range(layout.pixels):
             lines += [f"ldr r5, [sp, #{16 * pixel + 4 * c}]", f"add r5, r{8 + pixel}"]
             lines += [f"lsls r5, r5, #{layout.shift}"] if layout.shift else []
-            lines += ["adds r5, r5, r2", *high_word(wide=layout.wide), *_clamp(layout)]
+            lines += ["adds r5, r5, r2", *high_word(wide=layout.wide), *clamp(layout)]
             lines += ["mov r0, r10", "strb r5, [r6, r0]"] if pixel else ["strb r5, [r6]"]
         lines += ["adds r6, #1"]
         if partial and c < CHANNELS - 1:
@@ -157,7 +157,7 @@ def high_word(*, wide: bool) -> Lines:
     return [*lines, "asrs r7, r7, #16", "lsrs r5, r5, #16", "adds r5, r5, r7", "add r5, r12"]
 
 
-def _clamp(layout: Products) -> Lines:
+def clamp(layout: Products) -> Lines:
     """Zero point and bounds; one comparison finds codes that leave the range on either side."""
     offset, span = layout.zero_point - layout.low, layout.high - layout.low
     lines = [*_plus(offset), f"cmp r5, #{span}", "bls 7f", "mvns r5, r5", "asrs r5, r5, #31"]
@@ -183,4 +183,4 @@ def gather(pixels: int, flip: bool) -> Lines:
     return lines
 
 
-KERNELS = MicroKernels("__thumb__", products, gather, ({8: 3.5, 4: 2.7, 2: 2.7}, {8: 3.2, 4: 2.25, 2: 2.2}), 22.0)
+KERNELS = MicroKernels("__thumb__", products, gather, ({8: 3.5, 4: 2.7, 2: 2.7}, {8: 3.2, 4: 2.25, 2: 2.2}), 10.0)

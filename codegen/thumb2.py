@@ -99,7 +99,7 @@ def _codes(layout: Products, *, partial: bool) -> Lines:
         for pixel in range(layout.pixels):
             lines += [f"ldr r5, [sp, #{16 * pixel + 4 * c}]", f"add r5, r{8 + pixel}"]
             lines += [f"add r5, r2, r5, lsl #{layout.shift}" if layout.shift else "add r5, r2", "smull r0, r5, r5, r3"]
-            lines += _clamp(layout)
+            lines += clamp(layout)
             lines += ["strb r5, [r6, r10]"] if pixel else []
             lines += ["strb r5, [r6], #1"] if layout.pixels == 1 else []
             lines += ["mov r7, r5"] if pixel < layout.pixels - 1 else []
@@ -109,7 +109,7 @@ def _codes(layout: Products, *, partial: bool) -> Lines:
     return [*lines, f"str r12, [sp, #{_CONSTANTS}]", f"str r6, [sp, #{_OUT}]", "8:"]
 
 
-def _clamp(layout: Products) -> Lines:
+def clamp(layout: Products) -> Lines:
     """Zero point and bounds of r5, by saturation where they span a power of two."""
     low, high = layout.low, layout.high
     offset, span = layout.zero_point - low, high - low

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from plinio_deploy.network import Network
 from tests.networks import Builder, Quantizer
 
@@ -40,6 +42,7 @@ def deep(seed: int = 2) -> Network:
             b.conv(x, 6, (1, 1), w_bits=w_bits, out=U8)
             b.conv(b.input((1, 3, 70), q), 4, (1, 3), padding=(0, 0, 1, 1), w_bits=w_bits, out=S8)
         b.conv(b.input((1, 2, 17), q), 4098, (1, 1), w_bits=(4,), out=S8)
+    b.conv(b.input((1, 4, 1400), U8), 1400, (1, 3), groups=1400, out=U8)
     return b.build()
 
 
@@ -57,10 +60,10 @@ def others(seed: int = 3) -> Network:
     return b.build()
 
 
-def depthwise(seed: int = 4) -> Network:
+def depthwise(seed: int = 4, quantizers: Sequence[Quantizer] = QUANTIZERS) -> Network:
     """Windows of one to five rows, odd widths, one column, dilation, lopsided padding, channels off the vectors."""
     b = Builder(seed, name="depthwise")
-    for index, q in enumerate(QUANTIZERS):
+    for index, q in enumerate(quantizers):
         out = QUANTIZERS[-1 - index]
         x = b.input((5, 6, 8), q)
         b.conv(x, 8, groups=8, padding=(1, 1, 1, 1), out=out, relu=True)
@@ -71,7 +74,6 @@ def depthwise(seed: int = 4) -> Network:
         b.conv(y, 11, (2, 2), groups=11, dilation=(2, 3), padding=(1, 0, 0, 2), out=q)
         b.conv(b.input((3, 1, 70), q), 70, groups=70, padding=(1, 1, 1, 1), out=out)
         b.conv(b.input((1, 4, 130), q), 130, (1, 3), stride=(1, 2), groups=130, padding=(0, 0, 1, 0), out=out)
-    b.conv(b.input((1, 4, 1400), U8), 1400, (1, 3), groups=1400, out=U8)
     return b.build()
 
 
