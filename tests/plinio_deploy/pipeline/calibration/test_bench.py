@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from plinio_deploy.console import Terminal
+from plinio_deploy.errors import UsageError
+from plinio_deploy.network import Conv
+from plinio_deploy.pipeline.calibration import bench, calibrate, design, networks
+from plinio_deploy.pipeline.calibration.micro import Spec
+from plinio_deploy.targets import registry
+from plinio_deploy.targets.calibration.fitting import Point
+from plinio_deploy.targets.calibration.geometry import of_op
+
+QUIET = Terminal(-1)
+
+
+def test_designs_are_the_same_every_time_and_apart_from_each_other() -> None:
+    assert design.layers("fit") == design.layers("fit")
+    fit, held_out = design.layers("fit"), design.layers("held out")
+    both = set(fit) & set(held_out)
+    assert len([spec for spec in held_out if spec.op == "conv" and spec in both]) < 0.02 * len(held_out)
+
+
+def test_the_design_covers_every_op_at_every_width() -> None:
+    parts = [
+        part
+        for network in bench.layer_networks(design.layers("fit"), "x")
+        for op in network.ops
+        for part in of_op(network, op)
+    ]
+    counts = Counter((part.op, part.w_bits, part.a_bits) for part in parts if part.share == 1)
+    for op in ("conv", "pointwise", "depthwise", "linear"):
+        assert all(counts[op, w_bits, a_bits] >= 10 for w_bits, a_bits in design.WIDTHS), op
+    assert {op for op, _, _ in counts} >= {"add", "pool", "max_pool", "copy", "requantize"}
+    assert any(part.share < 1 for part in parts)
+
+
+def test_layers_of_a_design_have_the_sizes_that_were_asked_for() -> None:
+    spec = Spec("conv", 8, 16, (9, 7), (3, 5), (2, 2), w_bits=(8, 4), a_bits=4, out_bits=4)
+    network = bench.layer_networks([spec], "x")[0]
+    op = network.ops[0]
+    assert isinstance(op, Conv)
+    assert network.tensors[op.output].shape == (*spec.output, 16) == (5, 4, 16)
+    assert network.macs(op) == spec.macs
+    assert [part.w_bits for part in of_op(network, op)] == [8, 4]
+
+
+def test_networks_are_valid_and_of_their_published_size() -> None:
+    known = dict(networks.known(reduced=False))
+    macs = {name: sum(network.macs(op) for op in network.ops) for name, network in known.items()}
+    assert macs == {
+        "resnet8": 12_501_632,
+        "ds-cnn": 2_656_768,
+        "mobilenetv1-025": 7_489_664,
+        "autoencoder": 264_192,
+    }
+    assert len(dict(networks.searched())) == networks.SEARCHED
+
+
+def test_the_host_counts_nothing() -> None:
+    with pytest.raises(UsageError, match="nothing to calibrate"):
+        bench.run(bench.layer_networks([Spec("linear", 8, 4)], "x")[0], registry.load("host"))
+
+
+@pytest.mark.qemu
+def test_layers_are_measured_once_and_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLINIO_DEPLOY_CACHE", str(tmp_path))
+    target = bench.roomy(registry.load("cortex-m0plus"))
+    same = Spec("add", 8, 8, (4, 4))
+    specs = [Spec("linear", 16, 8), Spec("conv", 4, 8, (5, 5), (3, 3), w_bits=(8, 4)), same, same]
+    network = bench.layer_networks(specs, "x")[0]
+    first = bench.run(network, target)
+    assert [layer.name for layer in first.layers] == ["x0", "x1", "x2", "x3"]
+    # Not folded into one function, which would leave the other with a jump.
+    assert first.layers[2].instructions == first.layers[3].instructions > 16 * 8
+    spent = sum(layer.instructions for layer in first.layers)
+    assert spent < first.instructions < spent + 100
+    points = calibrate.points_of(network, first)
+    assert [len(point.parts) for point in points] == [1, 2, 1, 1]
+    monkeypatch.setattr(bench, "_write", None)
+    assert bench.run(network, target) == first
+
+
+@pytest.mark.qemu
+@pytest.mark.slow
+def test_a_small_calibration_predicts_what_it_never_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLINIO_DEPLOY_CACHE", str(tmp_path))
+    target = registry.load("cortex-m3")
+    specs = [spec for spec in design.layers("fit") if spec.op == "linear" and spec.a_bits == 8][:30]
+    held = [spec for spec in design.layers("held out") if spec.op == "linear" and spec.a_bits == 8][:10]
+    found = calibrate.measure(specs, target, QUIET, "fit")
+    table = calibrate.fit(found.points, {}, calibrate._origin(target, found.runs))
+    points: tuple[Point, ...] = calibrate.measure(held, target, QUIET, "held").points
+    errors = sorted(
+        abs(sum(float(table.predict(part)) for part in point.parts) / point.value - 1)
+        for point in points
+        if len(point.parts) == 1 and point.key in {p.key for p in found.points}
+    )
+    assert errors
+    assert errors[len(errors) // 2] < 0.05
