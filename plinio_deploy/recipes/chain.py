@@ -34,8 +34,11 @@ from plinio_deploy.search.methods.pit import PIT
 from plinio_deploy.search.methods.supernet import SuperNet
 from plinio_deploy.search.training import anneal
 
-_FALLING = schedules.exponential(5.0, 0.2)
+_FALLING = schedules.exponential(2.0, 0.3)
 """Temperature of a supernet's selections over its search."""
+
+SELECTION_RATE = 0.1
+"""Of plain gradient descent on a supernet's selections. Adam would move all alike, however little a choice saves."""
 
 NETWORK = "network.safetensors"
 ARCHITECTURE = "architecture.json"
@@ -174,7 +177,7 @@ class Chain:
         share = (plan.methods.index(method) + 1) / len(plan.methods)
         regularizer = goal.regularizer(nas, self._seed_costs, share)
         searching = Searching(
-            torch.optim.Adam(list(nas.nas_parameters()), lr=recipe.nas_lr),
+            _decisions(method, nas, recipe),
             regularizer,
             (lambda epoch: anneal(nas, _FALLING, epoch, plan.search)) if method == "supernet" else None,
             lambda: measure(nas, self._costs),
@@ -232,6 +235,14 @@ def starting(recipe: Recipe, methods: Sequence[str], trained: nn.Module | None) 
     if trained is not None:
         _transplant(trained, model, recipe)
     return model
+
+
+def _decisions(method: str, nas: DNAS, recipe: Recipe) -> torch.optim.Optimizer:
+    """What moves masks and selections."""
+    own = list(nas.nas_parameters())
+    if method == "supernet":
+        return torch.optim.SGD(own, lr=SELECTION_RATE)
+    return torch.optim.Adam(own, lr=recipe.nas_lr)
 
 
 def _settle(nas: PIT, goal: Goal) -> None:
