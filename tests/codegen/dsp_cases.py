@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks of many layers side by side, for kernels that are chosen by shape, width and the range of sums.
 
-Each layer reads an input of the network and is an output of it, so that one compilation, or one firmware, tries them all.
+Each layer reads an input of the network and is an output of it, so that one compilation, or one firmware, tries all.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Given(Builder):
 
 
 def conv_shapes(seed: int = 0) -> Network:
-    """1 x 1 images, single pixels, odd sizes and channels, strides, dilations, lopsided padding, kernels over the edge."""
+    """1 x 1 images, single pixels, odd sizes and channels, strides, dilations, lopsided padding, kernels over edges."""
     b = Builder(seed, name="conv_shapes")
     shapes = ((1, 1, 5), (1, 9, 4), (5, 5, 3), (6, 7, 8), (4, 3, 1))
     for index, shape in enumerate(shapes):
