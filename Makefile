@@ -6,9 +6,10 @@ BIN := .venv/bin
 DEMO_OUT := demo-out
 DEMO_TARGETS := cortex-m4 rv32imc
 JOBS ?= 2
+LUT_TARGETS ?= cortex-m0plus cortex-m3 cortex-m4 cortex-m7 cortex-m33 rv32imc cv32e40p cv32e40p-xpulp ibex picorv32
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage check doctor format clean
+.PHONY: help setup demo luts test coverage check doctor format clean
 # The recipes below say what they do as they do it; a failing line ends the run.
 MAKEFLAGS += --no-print-directory
 
@@ -24,6 +25,9 @@ demo: setup ## real images to bit-exact, measured firmware on a Cortex-M4 and a 
 
 test: check ## every check and every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+luts: setup ## fit the cost tables of LUT_TARGETS anew, by measuring
+	$(BIN)/plinio-deploy calibrate $(LUT_TARGETS:%=--target %)
 
 coverage: setup ## every test, and which lines none of them runs
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term-missing:skip-covered
