@@ -52,10 +52,19 @@ def _check(measured: dict[str, Any]) -> None:
     counts = [layer["instructions"] for layer in measured["layers"]]
     assert all(count > 0 for count in counts)
     assert sum(counts) <= measured["total"]["instructions"] <= 1.01 * sum(counts) + 200
-    # Plain C takes at least a load and a multiply-add per product, and more than 40 would be a mistake.
+    # A vector instruction does up to 16 products, and more than 40 instructions for one would be a mistake.
     for layer, count in zip(measured["layers"], counts, strict=True):
         if layer["macs"]:
-            assert 1 < count / layer["macs"] < 40, layer
+            assert 1 / 16 < count / layer["macs"] < 40, layer
+    if measured["target"].startswith("cortex-m"):
+        assert measured["total"]["cycles_source"] == "model"
+        assert measured["total"]["approximate"] == (measured["target"] in {"cortex-m7", "cortex-m33", "cortex-m55"})
+        for layer in measured["layers"]:
+            assert layer["cycles"] == layer["instructions"] + sum(layer["stalls"].values())
+            for key in ("instructions", "cycles"):
+                assert layer[key] == sum(phase[key] for phase in layer.get("phases", {"": layer}).values())
+    if measured["target"] == "cortex-m4":
+        assert any({"products", "requantize"} <= layer.get("phases", {}).keys() for layer in measured["layers"])
 
 
 @pytest.mark.parametrize("target", TARGETS)
