@@ -237,7 +237,9 @@ def big_enough(target: Target) -> Target:
     if target.name != "cortex-m0plus":
         return target
     larger = registry.load("cortex-m3")
-    memory = larger.memory.model_copy(update={"stack": 4096}) if larger.memory is not None else None
+    memory = larger.memory
+    if memory is not None:  # the machine has 4 MiB
+        memory = memory.model_copy(update={"ram": memory.ram.model_copy(update={"size": 0x4_0000})})
     return target.model_copy(update={"memory": memory, "qemu": larger.qemu})
 
 
@@ -257,7 +259,7 @@ def on_target(network: Network, codes: Sequence[npt.NDArray[Any]], target: Targe
             elf = build.build(artifact, Project(artifact, manifest).inputs, big_enough(target), Path(folder)).elf
             run = runners.for_target(big_enough(target)).run(elf, RunRequest("trace", given, samples))
     except (BuildFailed, DoesNotFit) as error:
-        return {"samples": 0, "refused": " ".join(str(error).split())[:300]}
+        return {"samples": 0, "refused": error.what}
     place, differing = 0, 0
     for sample in range(samples):
         for step in manifest.steps:
@@ -316,16 +318,21 @@ def text_of(row: Row) -> str:
 def save(path: Path, rows: Sequence[Row], given: argparse.Namespace) -> None:
     """Write the document; rows of an earlier run that this one does not replace stay."""
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    training: dict[str, Any] = {}
     if path.is_file():
-        for old in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        training = before["training"]
+        for old in before["rows"]:
             found[old["network"], old["precision"]] = old
     for row in rows:
         found[row.network, row.precision] = asdict(row)
+        training[row.network] = {"float_steps": given.steps, "qat_steps": given.qat_steps, "seed": given.seed}
     order = [(network, precision) for network in DATA for precision in PRECISIONS]
     document = {
         "benchmark": "exactness",
         "data": DATA,
-        "training": {"float_steps": given.steps, "qat_steps": given.qat_steps, "batch": BATCH, "seed": given.seed},
+        "batch": BATCH,
+        "training": training,
         "torch": torch.__version__.split("+")[0],
         "rows": [found[key] for key in order if key in found],
     }
