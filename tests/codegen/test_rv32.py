@@ -79,7 +79,7 @@ def test_assembly_in_qemu(make: Callable[[], Network], tmp_path: Path) -> None:
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("make", NETWORKS)
+@pytest.mark.parametrize("make", [edge_cases.convolutions, edge_cases.others, edge_cases.depthwise, packed])
 def test_assembly_of_the_pulp_extension_on_rtl(make: Callable[[], Network], tmp_path: Path) -> None:
     check_on("cv32e40p-xpulp", make_case(make(), isa=targets.load("cv32e40p-xpulp").features), tmp_path)
 
