@@ -118,3 +118,20 @@ def test_an_input_that_nobody_reads_and_an_empty_arena_are_fine() -> None:
     b.input((5,))
     header = generate(b.build(b.linear(x, 2))).files["net.h"].decode()
     assert "#define NET_ARENA_BYTES 1\n" in header
+
+
+def test_layers_with_equal_micro_kernels_share_them() -> None:
+    b = Builder(0)
+    u8 = (8, False, 0.05, 0)
+    x = b.input((4, 4, 8), u8)
+    for _ in range(2):
+        x = b.conv(x, 8, (1, 1), out=u8, relu=True)
+    b.conv(x, 7, (1, 1), out=u8, relu=True)
+    text = generate(b.build(), Options(isa=("dsp",))).files["net_layers.c"].decode()
+    assert re.findall(r'"(\w+_products):', text) == [
+        "net_l00_conv0_products",
+        "net_l02_conv2_products",
+    ]
+    assert text.count("net_l00_conv0_products(patch") == 2
+    assert "instruction set dsp" in text
+    assert "lXX" not in text

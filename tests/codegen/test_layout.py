@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plinio_deploy.codegen.layout import WIDTH, columns, tidy
+from plinio_deploy.codegen.layout import LITERAL, WIDTH, columns, pieces, tidy
 
 
 def test_braces_indent_and_blank_lines_vanish_inside_them() -> None:
@@ -61,3 +61,15 @@ def test_columns_hold_all_values_within_the_width(values: list[int]) -> None:
     text = columns(tuple(values))
     assert all(len(line) <= WIDTH for line in text.splitlines())
     assert [eval(item) for item in text.split(",")] == values  # noqa: S307 - numbers, one of them an expression
+
+
+@given(st.lists(st.tuples(st.integers(0, 80), st.booleans()), max_size=120))
+def test_assembly_is_cut_where_nothing_is_repeated(blocks: list[tuple[int, bool]]) -> None:
+    lines: list[str] = []
+    for length, repeated in blocks:
+        lines += [".rept 3", "x" * length, ".endr"] if repeated else ["y" * length]
+    found = pieces(lines)
+    assert [line for piece in found for line in piece] == lines
+    for piece in found:
+        assert piece.count(".endr") == sum(line.startswith(".rept") for line in piece)
+        assert sum(len(line) + 1 for line in piece) <= LITERAL + 100
