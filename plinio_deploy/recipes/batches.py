@@ -57,7 +57,7 @@ def fingerprint(source: Any) -> str:
     Samples lie evenly over the set. One that is not the same when it is read again (random augmentation) counts with
     its size alone, a set that cannot be indexed with its type and length alone.
     """
-    held = source.dataset if isinstance(source, DataLoader) else source
+    held: Any = source.dataset if isinstance(source, DataLoader) else source
     length = len(held) if hasattr(held, "__len__") else None
     state = hashlib.sha256(f"{type(source).__qualname__} {type(held).__qualname__} {length}".encode())
     if length and hasattr(held, "__getitem__"):

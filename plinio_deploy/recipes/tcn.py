@@ -97,8 +97,8 @@ def _read(folder: Path, part: str) -> Read:
                     raise RecipeError("windows of another size", where=str(path), got=got, expected=expected)
                 rate = ((file["y"] - CENTRE) / SPREAD).astype(np.float32)
                 found.append((_normalized(x), rate, np.arange(len(x))))
-    x, y, record = (np.concatenate([item[index] for item in found]) for index in range(3))
-    return x, y, record
+    xs, ys, records = zip(*found, strict=True)
+    return np.concatenate(xs), np.concatenate(ys), np.concatenate(records)
 
 
 def _windows(ppg: npt.NDArray[np.uint16], numerics: npt.NDArray[np.float32], record: int) -> Read:
