@@ -66,9 +66,9 @@ def test_pruned_channels_take_no_time_and_all_counts_get_gradients() -> None:
 
 
 def test_a_target_without_a_table_names_the_command() -> None:
-    with pytest.raises(UsageError, match="'cortex-m0plus' has no calibrated cost table") as caught:
-        cost.latency("cortex-m0plus")
-    assert "plinio-deploy calibrate --target cortex-m0plus" in caught.value.hints[0]
+    with pytest.raises(UsageError, match="'host' has no calibrated cost table") as caught:
+        cost.latency("host")
+    assert "plinio-deploy calibrate --target host" in caught.value.hints[0]
     with pytest.raises(UnknownTarget):
         cost.latency("cortex-m5")
 
