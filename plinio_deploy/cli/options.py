@@ -113,9 +113,7 @@ Elf = Annotated[
 ]
 Symbols = Annotated[
     str,
-    typer.Option(
-        "--symbols", metavar="LIST", help="Its functions to count, separated by commas.", show_default=False
-    ),
+    typer.Option("--symbols", metavar="LIST", help="Its functions to count, separated by commas.", show_default=False),
 ]
 Epochs = Annotated[
     int | None,
