@@ -3,10 +3,11 @@
 
 ``VMLADAVA`` multiplies sixteen signed bytes by sixteen others and adds the sum of the products to a general register.
 
-Activations are signed bytes: unsigned codes have their top bit flipped on the way into scratch, which takes 128 from
-them, and the biases make up for it. Weights of 4 and 2 bits lie in the upper bits of the bytes they are multiplied as,
-so one shift or one mask unpacks sixteen of them; their accumulators are 16 or 64 times as large, and one shift takes
-that back before the requantization.
+Activations are signed bytes: unsigned codes of 8 bits have their top bit flipped on the way into scratch, which takes
+128 from them; codes of fewer bits become unsigned digits. The biases make up for both. Weights of 4 and 2 bits lie in
+the upper bits of the bytes they are multiplied as, so one shift or one mask unpacks sixteen of them; their accumulators
+are 16 or 64 times as large, and one shift takes that back before the requantization. Four output codes of 4 or 2 bits
+are packed by one more such product, with powers of two.
 
 Weights lie in the order in which they are read: groups of four output channels; steps along K; a vector of 16 bytes per
 channel and step. A step is 16, 32 or 64 long: byte ``i`` of a 4-bit vector holds ``w[i] | w[16 + i] << 4``, of a 2-bit
@@ -69,12 +70,13 @@ class Products:
     Attributes:
         depth: length of a dot product.
         row_bytes: output bytes from a pixel to the next one.
-        signed: whether output codes are two's complement.
+        bits, signed: of output codes.
         zero_point, low, high: of the output.
     """
 
     depth: int
     row_bytes: int
+    bits: int
     signed: bool
     zero_point: int
     low: int
@@ -99,14 +101,18 @@ def products_of(op: Conv | Linear, output: Tensor) -> Products:
     """The dot products of a layer that `can_multiply` accepts."""
     low, high = op.requant.clamp
     depth = op.weights.codes.size // op.weights.out_channels
-    return Products(depth, output.row_bytes, output.signed, output.zero_point, low, high)
+    return Products(depth, output.row_bytes, output.bits, output.signed, output.zero_point, low, high)
 
 
 def can_multiply(op: Conv | Linear, source: Tensor, output: Tensor) -> bool:
-    """Whether the kernels here compute a layer exactly: 8-bit codes, one high-word product, accumulators that fit."""
-    if not isinstance(op.requant, Hi32) or op.requant.shift or (source.bits, output.bits) != (8, 8):
+    """Whether the kernels here compute a layer exactly: one high-word product, accumulators that fit.
+
+    Rows of codes have to end where a byte does; groups of four output codes too.
+    """
+    if not isinstance(op.requant, Hi32) or op.requant.shift or source.channels * source.bits % 8:
         return False
-    if len(op.weights.runs()) > MAX_RUNS:
+    runs = op.weights.runs()
+    if len(runs) > MAX_RUNS or (output.bits < 8 and any(first % 4 or count % 4 for _, first, count in runs)):
         return False
     flat = op.weights.codes.reshape(op.weights.out_channels, -1)
     low, high = accumulator_range(flat, op.bias.astype(np.int64), (source.qmin, source.qmax))
@@ -131,10 +137,22 @@ def runs_of(op: Conv | Linear) -> tuple[Run, ...]:
     return tuple(runs)
 
 
+def offset(source: Tensor) -> int:
+    """What is added to codes when they become signed bytes."""
+    if source.bits == 8:
+        return 0 if source.signed else -128
+    return -source.qmin
+
+
+def flip(source: Tensor) -> int:
+    """The bit of a code that is flipped to add `offset`."""
+    return abs(offset(source))
+
+
 def arrays(op: Conv | Linear, source: Tensor) -> tuple[Array, ...]:
     """Weights in reading order as words, so that they are aligned; per group four biases and four multipliers."""
     flat = op.weights.codes.reshape(op.weights.out_channels, -1).astype(np.int64)
-    bias = op.bias.astype(np.int64) + (0 if source.signed else 128) * flat.sum(axis=1)
+    bias = op.bias.astype(np.int64) - offset(source) * flat.sum(axis=1)
     multiplier = np.broadcast_to(op.requant.multiplier.astype(np.int64), bias.shape)
     data = bytearray()
     constants: list[int] = []
@@ -178,12 +196,13 @@ def products(layout: Products, bits: int, pixels: int, *, partial: bool) -> Line
         pixels: 1 or 2.
         partial: whether ``channels`` may be other than a multiple of 4.
     """
-    wide = bits < 8
+    wide = bits < 8 or layout.bits < 8
     lines = ["push {r4-r11, lr}", *(["vpush {d8-d15}"] if wide else [])]
     count = f"[sp, #{100 if wide else 36}]"
     lines += ["mov r9, r2", "mov r7, r3", "mov r3, r0"]
     lines += _add("r5", "r3", layout.padded, "r11") if pixels == 2 else []
-    if wide:
+    lines += _packing(layout.bits) if layout.bits < 8 else []
+    if bits < 8:
         lines += [f"vmov.i8 q7, #{0xF0 if bits == 4 else 0xC0:#x}"]
     lines += ["1:"]
     if pixels == 2:
@@ -267,7 +286,8 @@ def _half(bits: int, first: int, vectors: int, pixels: int, *, last: bool) -> Li
 def _requantize(layout: Products, scale: int, pixels: int, count: str) -> Lines:
     """From accumulators to codes in memory; ``count``: where channels are counted, if fewer than 4 may be left."""
     lines = ["vldrw.32 q2, [r9], #16"]
-    full = (layout.low, layout.high) == ((-128, 127) if layout.signed else (0, 255)) and not layout.zero_point
+    full = layout.bits == 8 and not layout.zero_point
+    full = full and (layout.low, layout.high) == ((-128, 127) if layout.signed else (0, 255))
     for p in range(pixels):
         a, b, c, d = _ACC[p]
         lines += [f"vmov q{p}[2], q{p}[0], {a}, {c}", f"vmov q{p}[3], q{p}[1], {b}, {d}"]
@@ -278,6 +298,8 @@ def _requantize(layout: Products, scale: int, pixels: int, count: str) -> Lines:
         elif full:
             lines += [f"vqmovunb.s32 q{p}, q{p}", f"vqmovnb.u16 q{p}, q{p}"]
     lines += [] if full else _clamp(layout, pixels)
+    if layout.bits < 8:
+        return lines + _store_digits(layout, pixels)
     lines += [f"ldr r0, {count}", "vctp.32 r0"] if count else []
     if pixels == 2:
         lines += [*_add("r2", "r7", layout.row_bytes, "r4"), *_store("q1", "[r2]", predicated=bool(count))]
@@ -288,10 +310,29 @@ def _clamp(layout: Products, pixels: int) -> Lines:
     """Zero point and bounds that no saturating instruction has."""
     vectors = [f"q{p}" for p in range(pixels)]
     lines: Lines = []
-    if layout.zero_point:
-        lines += _constant("r0", layout.zero_point) + [f"vadd.i32 {q}, {q}, r0" for q in vectors]
-    for name, bound in (("vmax", layout.low), ("vmin", layout.high)):
+    up = 1 << (layout.bits - 1) if layout.bits < 8 and layout.signed else 0
+    if layout.zero_point + up:
+        lines += _constant("r0", layout.zero_point + up) + [f"vadd.i32 {q}, {q}, r0" for q in vectors]
+    for name, bound in (("vmax", layout.low + up), ("vmin", layout.high + up)):
         lines += [*_constant("r0", bound), "vdup.32 q2, r0", *(f"{name}.s32 {q}, {q}, q2" for q in vectors)]
+    return lines
+
+
+def _packing(bits: int) -> Lines:
+    """What four unsigned digits are multiplied by to be one number, in q6."""
+    lines = [f"movw {register}, #{1 << bits * lane}" for lane, register in enumerate(("r0", "r2", "r4", "r6"))]
+    return [*lines, "vmov q6[2], q6[0], r0, r4", "vmov q6[3], q6[1], r2, r6"]
+
+
+def _store_digits(layout: Products, pixels: int) -> Lines:
+    """Four codes of fewer than 8 bits, which were clamped as unsigned digits."""
+    lines: Lines = []
+    store, nbytes = ("strh", 2) if layout.bits == 4 else ("strb", 1)
+    for p in reversed(range(pixels)):
+        lines += [f"vmladav.u32 r0, q{p}, q6"]
+        lines += [f"eor r0, #{0x88888888 if layout.bits == 4 else 0xAAAAAAAA:#x}"] if layout.signed else []
+        lines += _add("r2", "r7", layout.row_bytes, "r4") if p else []
+        lines += [f"{store} r0, [r2]" if p else f"{store} r0, [r7], #{nbytes}"]
     return lines
 
 

@@ -22,7 +22,7 @@ class ConvMve(Kernel):
     parts: ClassVar[str | None] = "parts/mve_products.c.j2"
 
     def handles(self, site: Site) -> bool:
-        """Ungrouped convolutions of bytes."""
+        """Ungrouped convolutions."""
         op = site.op
         if "mve" not in site.isa or not isinstance(op, Conv) or op.groups > 1:
             return False
@@ -52,12 +52,11 @@ class ConvMve(Kernel):
         op, source = site.op, site.inputs[0]
         assert isinstance(op, Conv)
         pixels = _pixels(site)
-        flip = 0 if source.signed else 128
         return {
             **mve.variables(op, site.output, emitter, pixels),
             "win": window(op, source, site.output),
-            "flip": flip,
-            "fill": source.zero_point - flip,
+            "flip": mve.flip(source),
+            "fill": source.zero_point + mve.offset(source),
             "total": site.output.elements // site.output.channels,
         }
 

@@ -21,7 +21,7 @@ class LinearMve(Kernel):
     parts: ClassVar[str | None] = "parts/mve_products.c.j2"
 
     def handles(self, site: Site) -> bool:
-        """Matrix products of bytes."""
+        """Matrix products."""
         if "mve" not in site.isa or not isinstance(site.op, Linear):
             return False
         return mve.can_multiply(site.op, site.inputs[0], site.output)
@@ -45,8 +45,7 @@ class LinearMve(Kernel):
     def variables(self, site: Site, emitter: Emitter) -> Mapping[str, object]:
         """See ``templates/ops/linear_mve.c.j2``."""
         assert isinstance(site.op, Linear)
-        flip = 0 if site.inputs[0].signed else 128
-        return {**mve.variables(site.op, site.output, emitter, 1), "flip": flip}
+        return {**mve.variables(site.op, site.output, emitter, 1), "flip": mve.flip(site.inputs[0])}
 
 
 KERNELS = (LinearMve(),)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 from plinio_deploy.network import Network
 from tests.networks import Builder, Quantizer
@@ -33,6 +34,21 @@ def convolutions(seed: int = 1) -> Network:
     return b.build()
 
 
+def packed(seed: int = 5) -> Network:
+    """Codes of 4 and 2 bits in, out, and both, signed and not, with zero points."""
+    b = Builder(seed, name="packed")
+    for bits, signed, zero_point in product((4, 2), (False, True), (0, 1)):
+        q = (bits, signed, 0.4, zero_point)
+        other: Quantizer = (6 - bits, not signed, 0.3, zero_point)
+        x = b.input((5, 4, 8), q)
+        b.conv(x, 8, padding=(1, 1, 1, 1), w_bits=(bits,), out=q, relu=True)
+        b.conv(x, 12, (3, 2), stride=(2, 1), padding=(0, 1, 1, 0), w_bits=(8,) * 4 + (4,) * 4 + (2,) * 4, out=other)
+        b.conv(x, 5, (2, 2), dilation=(1, 2), padding=(1, 0, 0, 2), out=U8)
+        b.conv(b.input((3, 3, 20), S8), 8, padding=(1, 1, 1, 1), w_bits=(4,), out=q)
+        b.linear(b.input((52,), q), 8, w_bits=(bits,), out=other)
+    return b.build()
+
+
 def deep(seed: int = 2) -> Network:
     """Dot products longer than what is unrolled; loops along K with and without a rest; output rows over 4 KiB."""
     b = Builder(seed, name="deep")
@@ -41,7 +57,7 @@ def deep(seed: int = 2) -> Network:
         for w_bits in ((8,), (4,), (2,)):
             b.conv(x, 6, (1, 1), w_bits=w_bits, out=U8)
             b.conv(b.input((1, 3, 70), q), 4, (1, 3), padding=(0, 0, 1, 1), w_bits=w_bits, out=S8)
-        b.conv(b.input((1, 2, 17), q), 4098, (1, 1), w_bits=(4,), out=S8)
+    b.conv(b.input((1, 2, 9), S8), 4098, (1, 1), out=S8)
     b.conv(b.input((1, 4, 1400), U8), 1400, (1, 3), groups=1400, out=U8)
     return b.build()
 
@@ -77,4 +93,4 @@ def depthwise(seed: int = 4, quantizers: Sequence[Quantizer] = QUANTIZERS) -> Ne
     return b.build()
 
 
-NETWORKS = (convolutions, deep, others, depthwise)
+NETWORKS = (convolutions, deep, others, depthwise, packed)
