@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Accuracy and size of ResNet8 in mixed precision, judged by the integer network, against a seed trained as long.
+
+One float seed is trained; each row then takes the same further epochs: conversion, search if there is one, fine-tuning.
+
+    python benchmarks/accuracy_ic.py --data DIR --json
+
+PLiNIO's rows on the same data and budget (7 epochs of search at 1e-6 on params_bit, 4 of fine-tuning, batch 128, seed
+of 78.88 %): per layer (2, 4, 8) 78.63 % at 29.9 kB; per channel (0, 2, 4, 8) 11.0 % after the search and 40.9 % at the
+end, 35.2 kB; 54.8 % and 42.2 % right after conversion at 8/8.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pareto_common import BUDGETS, Course, plain_optimizer, say, search_optimizers
+from torch import nn
+
+from plinio_deploy import MPS, MPSType, cost, get_default_qinfo, host, interpreter, regularizers
+from plinio_deploy.integerize import integerize
+from plinio_deploy.integerize.exact import ExactNetwork
+from plinio_deploy.network import Conv, Linear, Network
+from plinio_deploy.quantization import QuantConfig, QuantNetwork, quantize
+
+SEARCH_EPOCHS, TUNE_EPOCHS = 7, 4
+INTERPRETED = 64
+"""Images that the reference interpreter runs too; all others go through its equal in torch."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network.
+
+    Attributes:
+        name: what was done.
+        setting: strength, or bits.
+        accuracy: of the integer network on the test images, in percent.
+        after_search: the same before fine-tuning.
+        weights_bytes: packed weights.
+        macs: of the integer network.
+        w_bits: how many output channels have which width, 0 for those that are gone.
+        seconds: wall time.
+    """
+
+    name: str
+    setting: str
+    accuracy: float
+    after_search: float
+    weights_bytes: int
+    macs: int
+    w_bits: dict[str, int]
+    seconds: float
+
+
+def integer_accuracy(network: Network, course: Course) -> float:
+    """Percent of the test images that the integer network gets right.
+
+    Raises:
+        SystemExit: torch's executor and the reference interpreter differ.
+    """
+    (source,), (target,) = network.input_tensors(), network.output_tensors()
+    codes = host.quantize(source, host.nchw_to_nhwc(course.test.x, source.shape))
+    exact = ExactNetwork(network)
+    outputs = np.concatenate([exact.trace(torch.from_numpy(part))[target.name].numpy() for part in _parts(codes, 256)])
+    reference = interpreter.run(network, [codes[:INTERPRETED]])[target.name]
+    if not np.array_equal(reference, outputs[: len(reference)]):
+        sys.exit("the interpreter and its equal in torch differ")
+    return 100.0 * float(np.mean(outputs.reshape(len(outputs), -1).argmax(1) == course.test.y))
+
+
+def _parts(array: Any, size: int) -> Sequence[Any]:
+    return [array[start : start + size] for start in range(0, len(array), size)]
+
+
+def weights_bytes(network: Network) -> int:
+    """Packed weights, without biases and multipliers: what ``params_bit`` counts."""
+    bits = 0
+    for op in network.ops:
+        if isinstance(op, Conv | Linear):
+            per_channel = op.weights.codes[0].size
+            bits += sum(op.weights.bits) * per_channel
+    return bits // 8
+
+
+def widths(network: Network, channels: int) -> dict[str, int]:
+    """Output channels per width; those missing from ``channels`` have 0 bits."""
+    found: dict[str, int] = {}
+    for op in network.ops:
+        if isinstance(op, Conv | Linear):
+            for bits in op.weights.bits:
+                found[str(bits)] = found.get(str(bits), 0) + 1
+    return {"0": channels - sum(found.values()), **found}
+
+
+class Task:
+    """Data, seed, and the further epochs that every row gets.
+
+    Args:
+        given: command line.
+    """
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        budget = replace(
+            BUDGETS["full"], epochs=given.epochs, images=given.images, test_images=given.test_images, batch=128
+        )
+        self.course = Course(given.data, budget, given.seed, given.device)
+        self.given = given
+        self.seed_model = self._trained(given.cache)
+        self.seed_accuracy = self.course.accuracy(self.seed_model)
+        say(f"seed: {self.seed_accuracy:.2f} %")
+        self.channels = sum(m.weight.shape[0] for m in self.seed_model.modules() if hasattr(m, "kernel_size")) + 10
+
+    def _trained(self, cache: Path | None) -> nn.Module:
+        model = self.course.network()
+        key = f"seed-{self.given.seed}-{self.given.epochs}-{len(self.course.train)}.pt"
+        if cache is not None and (cache / key).is_file():
+            model.load_state_dict(torch.load(cache / key, weights_only=True))
+            return model.eval()
+        self.course.fit(model, 0, self.given.epochs, plain_optimizer(model))
+        if cache is not None:
+            cache.mkdir(parents=True, exist_ok=True)
+            torch.save(model.state_dict(), cache / key)
+        return model.eval()
+
+    def further(self) -> Course:
+        """The same data under a cosine of its own over the further epochs."""
+        course = object.__new__(Course)
+        course.__dict__.update(self.course.__dict__)
+        course.budget = replace(self.course.budget, epochs=SEARCH_EPOCHS + TUNE_EPOCHS)
+        course.generator = torch.Generator().manual_seed(self.given.seed + 1)
+        torch.manual_seed(self.given.seed + 1)
+        return course
+
+    def calibration(self) -> list[Any]:
+        """Batches for clips and biases."""
+        return list(torch.split(self.course.images[:1024], 256))
+
+    def row(self, name: str, setting: str, qnet: QuantNetwork, after: float, started: float) -> Row:
+        """Integerize and judge."""
+        network = integerize(qnet.eval(), "ic")
+        accuracy = integer_accuracy(network, self.course)
+        seconds = round(time.monotonic() - started, 1)
+        macs = sum(network.macs(op) for op in network.ops)
+        found = Row(
+            name, setting, accuracy, after, weights_bytes(network), macs, widths(network, self.channels), seconds
+        )
+        say(
+            f"{name:12} {setting:>12} {found.weights_bytes / 1e3:7.2f} kB {accuracy:6.2f} % (before tuning {after:.2f})"
+        )
+        return found
+
+
+def fixed(task: Task, bits: int, activations: int, epochs: int) -> Row:
+    """One width everywhere; no epoch is mere conversion."""
+    started = time.monotonic()
+    config = QuantConfig(w_bits=bits, a_bits=activations)
+    qnet = quantize(task.seed_model, task.course.images[:1], config).calibrate(task.calibration())
+    qnet.correct_biases(task.course.images[:1024])
+    after = integer_accuracy(integerize(qnet.eval(), "ic"), task.course)
+    if epochs:
+        course = task.further()
+        course.fit(qnet, 0, epochs, plain_optimizer(qnet))
+    return task.row("fixed" if epochs else "converted", f"w{bits}a{activations}", qnet, after, started)
+
+
+def searched(task: Task, kind: MPSType, precisions: tuple[int, ...], strength: float) -> Row:
+    """7 epochs of MPS on ``params_bit`` at 8-bit activations, 4 of fine-tuning."""
+    started = time.monotonic()
+    course = task.further()
+    mps = MPS(
+        task.seed_model,
+        cost={"size": cost.params_bit},
+        input_example=course.images[:1],
+        w_search_type=kind,
+        qinfo=get_default_qinfo(precisions, (8,)),
+        full_cost=True,
+        hard_softmax=True,
+        calibration=task.calibration(),
+    )
+    price = regularizers.BaseRegularizer("size", strength)
+    course.fit(mps, 0, SEARCH_EPOCHS, search_optimizers(mps), regularizer=price)
+    qnet = mps.eval().export()
+    after = integer_accuracy(integerize(qnet.eval(), "ic"), task.course)
+    course.fit(qnet, SEARCH_EPOCHS, SEARCH_EPOCHS + TUNE_EPOCHS, plain_optimizer(qnet))
+    name = "per channel" if kind is MPSType.PER_CHANNEL else "per layer"
+    return task.row(name, f"{strength:g}", qnet, after, started)
+
+
+def plans(task: Task, strengths: Sequence[float]) -> dict[str, Callable[[], Row]]:
+    """Rows by key, in the order in which they are made."""
+    total = SEARCH_EPOCHS + TUNE_EPOCHS
+    found: dict[str, Callable[[], Row]] = {"converted-8": lambda: fixed(task, 8, 8, 0)}
+    for strength in strengths:
+        found[f"channel-{strength:g}"] = lambda s=strength: searched(task, MPSType.PER_CHANNEL, (0, 2, 4, 8), s)
+    for strength in strengths:
+        found[f"layer-{strength:g}"] = lambda s=strength: searched(task, MPSType.PER_LAYER, (2, 4, 8), s)
+    for bits in (8, 4, 2):
+        found[f"fixed-{bits}"] = lambda b=bits: fixed(task, b, 8, total)
+    return found
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="accuracy and size of ResNet8 in mixed precision")
+    parser.add_argument("--data", type=Path, required=True, help="folder of npz files of CIFAR-10")
+    parser.add_argument("--epochs", type=int, default=24, help="of the float seed")
+    parser.add_argument("--images", type=int, help="training images; all by default")
+    parser.add_argument("--test-images", type=int, help="test images; all by default")
+    parser.add_argument("--strengths", type=float, nargs="+", default=[1e-6])
+    parser.add_argument("--only", nargs="+", help="keys of rows, such as channel-1e-06 or fixed-4")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cache", type=Path, help="folder that keeps the float seed")
+    parser.add_argument("--out", type=Path, help="also write the JSON here, after each row")
+    parser.add_argument("--json", action="store_true", help="print the JSON")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Make the rows."""
+    given = arguments()
+    torch.set_num_threads(given.threads)
+    task = Task(given)
+    document: dict[str, Any] = {
+        "benchmark": "accuracy_ic",
+        "data": given.data.name,
+        "train_images": len(task.course.train),
+        "test_images": len(task.course.test),
+        "epochs": {"seed": given.epochs, "search": SEARCH_EPOCHS, "tune": TUNE_EPOCHS},
+        "seed": given.seed,
+        "torch": torch.__version__.split("+")[0],
+        "seed_accuracy": task.seed_accuracy,
+        "rows": [],
+    }
+    for key, make in plans(task, given.strengths).items():
+        if given.only is None or key in given.only:
+            document["rows"].append(asdict(make()))
+            if given.out is not None:
+                given.out.parent.mkdir(parents=True, exist_ok=True)
+                given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    if given.json:
+        sys.stdout.write(json.dumps(document) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
