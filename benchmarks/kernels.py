@@ -206,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.networks:
         chosen = options.widths or (*WIDTHS, *(RESNET8_WIDTHS if name == "resnet8" else ()))
         for widths in chosen:
-            network = cached_network(name, *widths, options.cache)
+            network = cached_network(name, widths[0], widths[1], options.cache)
             rows.append(measure(name, network, widths, target, trace=not options.no_trace))
             if not options.json:
                 show(rows[-1], layers=options.layers)

@@ -22,13 +22,16 @@ One pixel whose 8-bit codes are read as they are (`Direct`) needs no patch: they
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from plinio_deploy.codegen.dsp.blocks import CHANNELS, DIGIT8, RAW2, RAW4, RAW8, WIDE4, WIDE8, Run, Variant
 from plinio_deploy.codegen.dsp.columns import Columns
 
 Lines = list[str]
+
+Products = Callable[[int, str], Lines]
+"""The products of a channel with the weights in a register."""
 
 REQUANTIZE, PRODUCTS = "@ phase requantize", "@ phase products"
 """Comments to the assembler; ``parts/phases.j2`` makes labels of them, by which measurements tell phases apart."""
@@ -253,18 +256,16 @@ def _turn_of_two(variant: Variant) -> Lines:
     return [*lines, load, "uxtb16 r12, r12, ror #8", *_peeled(variant, "r12", "r12", _both)]
 
 
-def _peeled(variant: Variant, weights: str, rest: str, products_of: object) -> Lines:
+def _peeled(variant: Variant, weights: str, rest: str, products_of: Products) -> Lines:
     """Products of channel 3 with the word as it is, then of each channel below after the one above is cleared."""
-    assert callable(products_of)
-    lines: Lines = list(products_of(3, weights))
+    lines = products_of(3, weights)
     for lane, bits in zip((2, 1, 0), _CLEAR[variant.name], strict=True):
         lines += [f"bic {rest}, {weights}, {bits}", *products_of(lane, rest)]
     return lines
 
 
-def _masked(products_of: object) -> Lines:
+def _masked(products_of: Products) -> Lines:
     """Products of each channel of r12 on its own, by way of lr."""
-    assert callable(products_of)
     lines: Lines = []
     for lane, mask in enumerate(("#0x000f000f", "#0x00f000f0", "#0x0f000f00")):
         lines += [f"and lr, r12, {mask}", *products_of(lane, "lr")]
@@ -279,7 +280,7 @@ def _turn_of_one(variant: Variant, direct: Direct | None) -> Lines:
         lines = ["ldr r2, [r0], #4", "ldr r8, [r0], #4", *_flipped(direct, "r2"), *_flipped(direct, "r8")]
         lines += ["uxtb16 r3, r2, ror #8", "uxtb16 r2, r2", "uxtb16 r9, r8, ror #8", "uxtb16 r8, r8"]
 
-    def one(x: str) -> object:
+    def one(x: str) -> Products:
         return lambda lane, weights: [f"smlad {acc[lane]}, {weights}, {x}, {acc[lane]}"]
 
     if variant in (RAW8, DIGIT8):
