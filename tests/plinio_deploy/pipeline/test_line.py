@@ -2,18 +2,20 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
 from plinio_deploy import storage
+from plinio_deploy.codegen import Options
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import AccuracyTooLow, OutputError, RecipeError, ToolMissing, UnknownTarget, UsageError
-from plinio_deploy.pipeline import line, train
+from plinio_deploy.pipeline import generate, line, train
 from plinio_deploy.pipeline.request import Request
 from plinio_deploy.pipeline.workspace import Workspace
 from plinio_deploy.targets import toolchains
-from plinio_deploy.testdata import Metrics
+from plinio_deploy.testdata import Metrics, load_test_data
 from tests.plinio_deploy.pipeline.test_train import TINY
 from tests.plinio_deploy.pipeline.toy_run import toy_workspace
 from tests.plinio_deploy.toy import toy, with_op
@@ -96,3 +98,28 @@ def test_each_stage_names_the_one_that_is_missing(tmp_path: Path) -> None:
     line.generate_only(request, None, QUIET)
     with pytest.raises(UsageError, match="does not hold firmware for host"):
         line.measure_only(request, QUIET)
+
+
+def _isa(folder: Path) -> list[str]:
+    manifest = json.loads((folder / "project" / "manifest.json").read_text())
+    found: list[str] = manifest["options"]["isa"]
+    return found
+
+
+@pytest.mark.host
+def test_a_target_takes_the_project_made_for_its_features(tmp_path: Path) -> None:
+    request = _request(tmp_path / "out")
+    workspace = request.workspace
+    toy_workspace(workspace.out)
+    line.generate_only(dataclasses.replace(request, targets=("cortex-m4",)), None, QUIET)
+    assert _isa(workspace.generate.path) == ["dsp"]
+    assert not line.build_only(request, QUIET)["host"].kept
+    (document,) = line.measure_only(request, QUIET)  # the twins of the assembly
+    assert document["differing_samples"] == document["differing_tensors"] == 0
+    network = storage.load(workspace.integerize.path)
+    portable = workspace.generate_for(())
+    generate.run(portable, network, load_test_data(workspace.integerize.path)[0], Options(), QUIET)
+    assert (portable.path.name, _isa(portable.path)) == ("generate-portable", [])
+    assert not line.build_only(request, QUIET)["host"].kept
+    generate.run(portable, network, load_test_data(workspace.integerize.path)[0], Options(prefix="other"), QUIET)
+    assert not line.build_only(request, QUIET)["host"].kept  # another prefix: not of this run
