@@ -62,7 +62,8 @@ class Products:
         depth: length of a dot product.
         padded: the same, rounded up to whole blocks of steps.
         pixels: 1 or 2, interleaved code by code.
-        row_bytes: output bytes from a pixel to the next one.
+        row_bytes: output bytes from a pixel to the next one, before they are packed.
+        packed: whether output codes have fewer than 8 bits, so that they are packed afterwards.
         shift: left shift of the sum of products.
         wide: whether a product with the multiplier can exceed 47 bits.
         zero_point, low, high: of the output.
@@ -72,6 +73,7 @@ class Products:
     padded: int
     pixels: int
     row_bytes: int
+    packed: bool
     shift: int
     wide: bool
     zero_point: int
@@ -84,15 +86,20 @@ class Products:
         return self.padded * self.pixels
 
     @property
-    def scratch_bytes(self) -> int:
-        """Patches, their sums, and what is put aside."""
+    def codes(self) -> int:
+        """Bytes of scratch before codes that are packed afterwards."""
         return self.sums + 4 * self.pixels + 8 * self.pixels * (self.padded // 16)
 
+    @property
+    def scratch_bytes(self) -> int:
+        """Patches, their sums, what is put aside, and codes before they are packed."""
+        return self.codes + (self.row_bytes * self.pixels if self.packed else 0)
 
-def can_multiply(op: Conv | Linear, source: Tensor, output: Tensor) -> bool:
-    """Whether the kernels here compute a layer exactly: bytes in and out, one high-word product."""
-    eight = (source.bits, output.bits) == (8, 8)
-    return eight and isinstance(op.requant, Hi32) and len(op.weights.runs()) <= MAX_RUNS
+
+def can_multiply(op: Conv | Linear, source: Tensor) -> bool:
+    """Whether the kernels here compute a layer exactly: one high-word product, rows of codes that end with a byte."""
+    whole = source.channels * source.bits % 8 == 0
+    return whole and isinstance(op.requant, Hi32) and len(op.weights.runs()) <= MAX_RUNS
 
 
 def products_of(op: Conv | Linear, source: Tensor, output: Tensor, pixels: int) -> Products:
@@ -108,7 +115,8 @@ def products_of(op: Conv | Linear, source: Tensor, output: Tensor, pixels: int) 
         depth=flat.shape[1],
         padded=-(-flat.shape[1] // steps) * steps,
         pixels=pixels,
-        row_bytes=output.row_bytes,
+        row_bytes=output.channels,
+        packed=output.bits < 8,
         shift=shift,
         wide=wide,
         zero_point=output.zero_point,
@@ -132,7 +140,7 @@ def runs_of(op: Conv | Linear, padded: int) -> tuple[Run, ...]:
 def arrays(op: Conv | Linear, source: Tensor, layout: Products) -> tuple[Array, ...]:
     """Weights in reading order as words; biases and multipliers, channel by channel."""
     flat = op.weights.codes.reshape(op.weights.out_channels, -1).astype(np.int64)
-    bias = op.bias.astype(np.int64) - (128 * flat.sum(axis=1) << layout.shift if source.signed else 0)
+    bias = op.bias.astype(np.int64) - (-source.qmin * flat.sum(axis=1) << layout.shift)
     bias = (bias + (1 << 31)) % (1 << 32) - (1 << 31)
     multiplier = np.broadcast_to(op.requant.multiplier.astype(np.int64), bias.shape)
     words: list[int] = []
@@ -197,7 +205,7 @@ def variables(
     partial = {bits: any(run.channels % CHANNELS for run in runs if run.bits == bits) for bits in widths}
     return {
         "layout": layout,
-        "flip": source.signed,
+        "flip": -source.qmin,
         "runs": runs,
         "guard": kernels.guard,
         "gather": kernels.gather(layout.pixels, source.signed),

@@ -30,11 +30,11 @@ class ConvThumb1(Kernel):
     parts: ClassVar[str | None] = "parts/thumb_products.c.j2"
 
     def handles(self, site: Site) -> bool:
-        """Ungrouped convolutions of bytes."""
+        """Ungrouped convolutions."""
         op = site.op
         if self.feature not in site.isa or not isinstance(op, Conv) or op.groups > 1:
             return False
-        return thumb.can_multiply(op, site.inputs[0], site.output)
+        return thumb.can_multiply(op, site.inputs[0])
 
     def cost(self, site: Site) -> float:
         """Products, requantization, and copying the patches."""
@@ -56,7 +56,7 @@ class ConvThumb1(Kernel):
         return {
             **thumb.variables(op, source, _layout(site), emitter, self.kernels),
             "win": window(op, source, site.output),
-            "fill": source.zero_point + (128 if source.signed else 0),
+            "fill": source.zero_point - source.qmin,
             "total": site.output.elements // site.output.channels,
         }
 

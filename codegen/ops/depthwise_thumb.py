@@ -44,7 +44,8 @@ class DepthwiseThumb1(Kernel):
         if op.weights.out_channels != op.groups or 2 * op.dilation[1] * op.groups > 4095:
             return False
         small = op.kernel[0] <= MAX_ROWS and op.kernel[1] <= MAX_COLUMNS
-        return small and thumb.can_multiply(op, site.inputs[0], site.output)
+        eight = (site.inputs[0].bits, site.output.bits) == (8, 8)
+        return small and eight and thumb.can_multiply(op, site.inputs[0])
 
     def cost(self, site: Site) -> float:
         """Work per tap and per code, and copying rows."""

@@ -29,11 +29,11 @@ class LinearThumb1(Kernel):
     parts: ClassVar[str | None] = "parts/thumb_products.c.j2"
 
     def handles(self, site: Site) -> bool:
-        """Matrix products of bytes."""
+        """Matrix products."""
         op = site.op
         if self.feature not in site.isa or not isinstance(op, Linear):
             return False
-        return thumb.can_multiply(op, site.inputs[0], site.output)
+        return thumb.can_multiply(op, site.inputs[0])
 
     def cost(self, site: Site) -> float:
         """Products, requantization, and copying the input."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from plinio_deploy.codegen import thumb, thumb1
 from plinio_deploy.network import Linear, Network
 from plinio_deploy.targets import registry as targets
-from tests.codegen.edge_cases import MIXED, QUANTIZERS, U8, convolutions, deep, depthwise, others
+from tests.codegen.edge_cases import MIXED, QUANTIZERS, U8, convolutions, deep, depthwise, others, packed
 from tests.codegen.harness import check_networks, kernel_names, make_case
 from tests.codegen.test_cores import check_on
 from tests.networks import Builder, random_network
@@ -30,12 +30,13 @@ def small_depthwise() -> Network:
 @pytest.mark.host
 def test_twins_equal_the_interpreter(tmp_path: Path) -> None:
     """Both cores have the same twins; those of the faster one are chosen more often."""
-    networks = [convolutions(), deep(), others(), depthwise()]
+    networks = [convolutions(), deep(), others(), depthwise(), packed()]
     names = [kernel_names(case) for case in check_networks(networks, tmp_path, samples=2, isa=("thumb2",))]
     assert set(names[0]) == {"conv_thumb2"}
     assert set(names[1]) == {"conv_thumb2", "depthwise_thumb2"}
     assert names[2].count("linear_thumb2") >= 16
     assert set(names[3]) == {"depthwise_thumb2", "depthwise_plain"}
+    assert set(names[4]) == {"conv_thumb2", "linear_thumb2"}
 
 
 @pytest.mark.host
@@ -51,7 +52,7 @@ def test_twins_in_random_networks(tmp_path: Path) -> None:
 
 @pytest.mark.qemu
 @pytest.mark.parametrize("core", CORES)
-@pytest.mark.parametrize("make", [convolutions, small_depthwise, others])
+@pytest.mark.parametrize("make", [convolutions, packed, small_depthwise, others])
 def test_assembly_equals_the_interpreter(make: Callable[[], Network], core: str, tmp_path: Path) -> None:
     assert targets.load(core).features == (CORES[core],)
     check_on(core, make_case(make(), isa=(CORES[core],)), tmp_path)
