@@ -14,7 +14,7 @@ import numpy as np
 from plinio_deploy.targets.calibration import nnls, residual
 from plinio_deploy.targets.calibration.attributes import attributes
 from plinio_deploy.targets.calibration.choice import learn
-from plinio_deploy.targets.calibration.features import FeatureName, feature, form, names
+from plinio_deploy.targets.calibration.features import feature, form, names
 from plinio_deploy.targets.calibration.geometry import Geometry
 from plinio_deploy.targets.luts import Bits, Choice, LayerErrors, Lut, ResidualTable, Term
 
@@ -76,12 +76,10 @@ def fit(points: Sequence[Point], choices: Mapping[Geometry, str], origin: Origin
         choices: kernels that the code generator chose for layers, measured or not.
         origin: of the numbers.
     """
-    single = [point for point in points if len(point.parts) == 1]
-    rows: dict[Key, list[Point]] = defaultdict(list)
-    for point in single:
-        rows[point.key].append(point)
-    terms = {key: _term(key, members) for key, members in rows.items()}
-    points = [point for point in points if all(key in terms for key in point.keys)]
+    rows: dict[tuple[str, int, str], list[Point]] = defaultdict(list)
+    for point in points:
+        rows[point.at.op, point.at.a_bits, point.kernel].append(point)
+    terms = {key: term for members in rows.values() for key, term in _terms(members).items()}
     kernels: dict[str, list[Point]] = defaultdict(list)
     for point in points:
         kernels[point.kernel].append(point)
@@ -93,7 +91,7 @@ def fit(points: Sequence[Point], choices: Mapping[Geometry, str], origin: Origin
         source=origin.source,
         conditions=origin.conditions,
         terms=tuple(terms[key] for key in sorted(terms, key=str)),
-        choices=tuple(_choices(single, choices)),
+        choices=tuple(_choices(points, choices)),
         residuals=tuple(table for table in residuals if table is not None),
         call=origin.call,
         kernels=origin.kernels,
@@ -122,22 +120,29 @@ def scaled(values: Sequence[float], measured: Sequence[float]) -> float:
     return min((float(ratio) for ratio in ratios), key=tried)
 
 
-def _term(key: Key, members: Sequence[Point]) -> Term:
+def _terms(members: Sequence[Point]) -> dict[Key, Term]:
+    """Rows of one op at one width of its input, executed by one kernel: all widths of weights at once.
+
+    A layer of several widths is the sum of its parts, so it is one equation in the coefficients of several rows.
+    """
     features = names(members[0].at)
+    keys = sorted({key for point in members for key in point.keys}, key=str)
+    counts = np.zeros((len(members), len(keys), len(features)))
+    for row, point in enumerate(members):
+        for key, part in zip(point.keys, point.parts, strict=True):
+            counts[row, keys.index(key)] = [float(feature(name, part)) for name in features]
     values = np.array([point.value for point in members])
-    counts = np.array([[float(feature(name, point.at)) for name in features] for point in members])
-    found = nnls.solve(counts / values[:, None], np.ones(len(values)), RIDGE)
-    coefficients: dict[FeatureName, float] = {
-        name: _short(value) for name, value in zip(features, found, strict=True) if value > 0
+    found = nnls.solve(counts.reshape(len(members), -1) / values[:, None], np.ones(len(values)), RIDGE)
+    return {
+        key: Term(
+            op=members[0].at.op,
+            kernel=key[3],
+            w_bits=cast("Bits | None", key[1]),
+            a_bits=cast("Bits", key[2]),
+            coefficients={name: _short(value) for name, value in zip(features, values, strict=True) if value > 0},
+        )
+        for key, values in zip(keys, found.reshape(len(keys), len(features)), strict=True)
     }
-    _, w_bits, a_bits, kernel = key
-    return Term(
-        op=members[0].at.op,
-        kernel=kernel,
-        w_bits=cast("Bits | None", w_bits),
-        a_bits=cast("Bits", a_bits),
-        coefficients=coefficients,
-    )
 
 
 def _residual(kernel: str, members: Sequence[Point], terms: Mapping[Key, Term]) -> ResidualTable | None:
@@ -164,9 +169,10 @@ def _residual(kernel: str, members: Sequence[Point], terms: Mapping[Key, Term]) 
 
 def _choices(points: Sequence[Point], choices: Mapping[Geometry, str]) -> list[Choice]:
     """One tree for each op and pair of widths, over kernels that were measured there."""
-    measured = {point.key for point in points}
+    measured = {key for point in points for key in point.keys}
     cases: dict[tuple[str, int | None, int], list[tuple[Mapping[str, float], str]]] = defaultdict(list)
-    for at, kernel in (*choices.items(), *((point.at, point.kernel) for point in points)):
+    known = [(part, point.kernel) for point in points for part in point.parts]
+    for at, kernel in (*choices.items(), *known):
         if (at.op, at.w_bits, at.a_bits, kernel) in measured:
             cases[at.op, at.w_bits, at.a_bits].append((attributes(at), kernel))
     return [

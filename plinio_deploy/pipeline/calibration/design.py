@@ -138,7 +138,9 @@ def more(part: str, like: Spec, count: int, typical: float = TYPICAL) -> list[Sp
     op = _kind(like)
     draw = _Draw(f"{part} more {op} {like.w_bits} {like.a_bits}")
     drawn = (_drawn(draw, op, typical) for _ in range(count))
-    return [replace(spec, w_bits=like.w_bits, a_bits=like.a_bits, out_bits=like.a_bits) for spec in drawn]
+    return [
+        replace(spec, w_bits=like.w_bits, a_bits=like.a_bits, out_bits=_out_bits(draw, like.a_bits)) for spec in drawn
+    ]
 
 
 def _kind(spec: Spec) -> str:
@@ -191,4 +193,4 @@ def _drawn(draw: _Draw, op: str, typical: float) -> Spec:
 
 def _out_bits(draw: _Draw, a_bits: int) -> int:
     """Mostly the width of the input: networks seldom change it from layer to layer."""
-    return draw.rng.choice((a_bits, a_bits, a_bits, 8))
+    return draw.rng.choice((a_bits, a_bits, a_bits, a_bits, 8, 4, 2))
