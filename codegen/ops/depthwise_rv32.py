@@ -58,10 +58,10 @@ class DepthwiseRv32(Kernel):
         codes = tuple(int(code) for code in op.weights.codes.ravel())
         return Array("_w", "int8_t", codes, "per channel its window of weights, a byte each"), requant_array(op)
 
-    def variables(self, site: Site, emitter: Emitter) -> Mapping[str, object]:
+    def variables(self, site: Site, emitter: Emitter) -> Mapping[str, object]:  # noqa: ARG002 - nothing of its name is used
         """See ``templates/ops/depthwise_rv32.c.j2``."""
         plan = _Plan(self, site)
-        calls = [(f"{emitter.symbol}_{count}", count, depthwise.products(plan.row, count)) for count in plan.counts]
+        calls = [(f"pixels{count}", count, depthwise.products(plan.row, count)) for count in plan.counts]
         return {
             "win": plan.win,
             "plan": plan,

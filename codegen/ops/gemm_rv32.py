@@ -27,7 +27,7 @@ class RunCode:
     """A run of channels and the micro-kernel that computes it.
 
     Attributes:
-        symbol: of the micro-kernel.
+        name: of the micro-kernel, behind the layer's symbol.
         mode: ``bytes``, ``swar`` or ``xpulp``.
         bits: of its weights.
         first: its first channel.
@@ -44,7 +44,7 @@ class RunCode:
         lines: assembly.
     """
 
-    symbol: str
+    name: str
     mode: str
     bits: int
     first: int
@@ -138,7 +138,7 @@ class GemmRv32(Kernel):
             "patches_at": plan.patches_at,
             "tile_at": plan.tile_at,
             "xtype": byte_type(gemm),
-            "runs": _run_codes(gemm, plan, emitter),
+            "runs": _run_codes(gemm, plan),
         }
 
 
@@ -185,12 +185,12 @@ class _Plan:
         self.end = self.tile_at + self.step * gemm.tile_bytes
 
 
-def _run_codes(gemm: Gemm, plan: _Plan, emitter: Emitter) -> list[RunCode]:
+def _run_codes(gemm: Gemm, plan: _Plan) -> list[RunCode]:
     source, output, depth = gemm.site.inputs[0], output_of(gemm), gemm.padded_depth
     octets = words = 0
     found = []
     for index, run in enumerate(gemm.runs):
-        channels, symbol = run.end - run.first, f"{emitter.symbol}_run{index}"
+        channels, name = run.end - run.first, f"run{index}"
         if run.bits == 8:
             block, pixels = _byte_block(gemm), min(plan.bytes_at_once, plan.step)
             lines = assembly.byte_products(channels, block, pixels, depth, gemm.pitch, output, signed=source.signed)
@@ -206,7 +206,7 @@ def _run_codes(gemm: Gemm, plan: _Plan, emitter: Emitter) -> list[RunCode]:
             words += -(-channels // swar.CHANNELS) * swar.CHANNELS * depth * run.bits // 32
         found.append(
             RunCode(
-                symbol, mode, run.bits, run.first, channels, block, pixels, stored, group, output.pitch, xtype, wtype,
+                name, mode, run.bits, run.first, channels, block, pixels, stored, group, output.pitch, xtype, wtype,
                 array, offset, tuple(lines),
             )
         )  # fmt: skip

@@ -68,7 +68,7 @@ class GemmXpulp(Kernel):
             "patches_at": 0,
             "tile_at": 0 if gemm.direct else pixels * gemm.pitch,
             "xtype": byte_type(gemm),
-            "runs": _run_codes(gemm, emitter),
+            "runs": _run_codes(gemm),
         }
 
 
@@ -82,7 +82,7 @@ def _block(gemm: Gemm) -> int:
     return min(8, 16 // block_pixels(gemm, 4))
 
 
-def _run_codes(gemm: Gemm, emitter: Emitter) -> list[RunCode]:
+def _run_codes(gemm: Gemm) -> list[RunCode]:
     output, pixels, block = output_of(gemm), block_pixels(gemm, 4), _block(gemm)
     offset = 0
     found = []
@@ -93,7 +93,7 @@ def _run_codes(gemm: Gemm, emitter: Emitter) -> list[RunCode]:
         )
         found.append(
             RunCode(
-                f"{emitter.symbol}_run{index}", "xpulp", run.bits, run.first, channels, block, pixels, pixels, 0,
+                f"run{index}", "xpulp", run.bits, run.first, channels, block, pixels, pixels, 0,
                 output.pitch, byte_type(gemm), "uint32_t", "_w", offset, tuple(lines),
             )
         )  # fmt: skip

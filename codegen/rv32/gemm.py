@@ -120,7 +120,6 @@ class Gemm:
             "shift_in": self.site.output.zero_point - low,
             "low": low,
             "span": high - low,
-            "patch": f"{emitter.symbol}_patch",
             "bm": emitter.array("_bm"),
         }
 

@@ -24,6 +24,7 @@ from tests.networks import Builder, random_network
 
 PLAIN = ("rv32im",)
 PULP = ("rv32im", "xpulp")
+MIXED = (8, 8, 8, 4, 4, 2)
 U8, S8, U4 = edge_cases.U8, edge_cases.S8_ZERO_POINT, (4, False, 0.4, 0)
 
 
@@ -31,9 +32,9 @@ def packed(seed: int = 5) -> Network:
     """Activations below 8 bits on either side, blocks of two, four and eight pixels, the last one overlapping."""
     b = Builder(seed, name="packed")
     for quantizer, channels in ((U4, 5), ((2, True, 0.5, -1), 8), (S8, 3)):
-        for shape in ((1, 2), (1, 3), (3, 2), (3, 5)):
+        for shape, widths in (((1, 2), ((4,),)), ((1, 3), ((8,), (2,))), ((3, 2), ((4,),)), ((3, 5), ((8,), MIXED))):
             x = b.input((*shape, channels), quantizer)
-            for w_bits in ((8,), (4,), (2,), (8, 8, 8, 4, 4, 2)):
+            for w_bits in widths:
                 b.conv(x, 6, padding=(1, 1, 1, 1), w_bits=w_bits, out=U4, per_channel=False)
     return b.build()
 
