@@ -111,6 +111,8 @@ def can_multiply(op: Conv | Linear, source: Tensor, output: Tensor) -> bool:
     """
     if not isinstance(op.requant, Hi32) or op.requant.shift or source.channels * source.bits % 8:
         return False
+    if max(op.weights.codes.size // op.weights.out_channels + LANES, output.row_bytes) >= 1 << 16:
+        return False  # constants of 16 bits
     runs = op.weights.runs()
     if len(runs) > MAX_RUNS or (output.bits < 8 and any(first % 4 or count % 4 for _, first, count in runs)):
         return False

@@ -32,6 +32,8 @@ CHANNELS = 4
 STEPS = {8: 8, 4: 16, 2: 16}
 """Steps along K that are written one after another; for packed weights, products that add up without a carry."""
 MAX_RUNS = 16
+LARGEST = 32000
+"""Of lengths and channels: twice as much is a constant of 16 bits in the assembly."""
 
 Lines = list[str]
 IntArray = npt.NDArray[np.int64]
@@ -96,9 +98,10 @@ class Products:
         return self.codes + (self.row_bytes * self.pixels if self.packed else 0)
 
 
-def can_multiply(op: Conv | Linear, source: Tensor) -> bool:
+def can_multiply(op: Conv | Linear, source: Tensor, output: Tensor) -> bool:
     """Whether the kernels here compute a layer exactly: one high-word product, rows of codes that end with a byte."""
     whole = source.channels * source.bits % 8 == 0
+    whole = whole and max(op.weights.codes.size // op.weights.out_channels, output.channels) < LARGEST
     return whole and isinstance(op.requant, Hi32) and len(op.weights.runs()) <= MAX_RUNS
 
 

@@ -34,7 +34,7 @@ class ConvThumb1(Kernel):
         op = site.op
         if self.feature not in site.isa or not isinstance(op, Conv) or op.groups > 1:
             return False
-        return thumb.can_multiply(op, site.inputs[0])
+        return thumb.can_multiply(op, site.inputs[0], site.output)
 
     def cost(self, site: Site) -> float:
         """Products, requantization, and copying the patches."""

@@ -32,6 +32,8 @@ class DepthwiseMve(Kernel):
             return False
         if op.weights.out_channels != op.groups or (source.bits, site.output.bits) != (8, 8):
             return False
+        if (op.kernel[1] * op.dilation[1] + op.stride[1]) * op.groups >= 1 << 16:
+            return False  # offsets of 16 bits
         return isinstance(op.requant, Hi32) and op.kernel[0] <= MAX_ROWS and op.kernel[0] * op.kernel[1] <= MAX_TAPS
 
     def cost(self, site: Site) -> float:

@@ -45,7 +45,7 @@ class DepthwiseThumb1(Kernel):
             return False
         small = op.kernel[0] <= MAX_ROWS and op.kernel[1] <= MAX_COLUMNS
         eight = (site.inputs[0].bits, site.output.bits) == (8, 8)
-        return small and eight and thumb.can_multiply(op, site.inputs[0])
+        return small and eight and thumb.can_multiply(op, site.inputs[0], site.output)
 
     def cost(self, site: Site) -> float:
         """Work per tap and per code, and copying rows."""

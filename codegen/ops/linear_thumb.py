@@ -33,7 +33,7 @@ class LinearThumb1(Kernel):
         op = site.op
         if self.feature not in site.isa or not isinstance(op, Linear):
             return False
-        return thumb.can_multiply(op, site.inputs[0])
+        return thumb.can_multiply(op, site.inputs[0], site.output)
 
     def cost(self, site: Site) -> float:
         """Products, requantization, and copying the input."""

@@ -76,3 +76,12 @@ def test_weights_lie_in_the_order_in_which_they_are_read() -> None:
     assert (codes[1, 0, 0] == flat[4, :16]).all()
     assert not codes[1, :, 1:].any()
     assert not codes[0, 1, :, 4:].any()
+
+
+@pytest.mark.parametrize("isa", [ISA, ("thumb1",), ("thumb2",)])
+def test_lengths_that_no_constant_holds_are_left_to_others(isa: tuple[str, ...]) -> None:
+    b = Builder(3)
+    b.linear(b.input((65530,), U8), 1, out=U8)
+    network = b.build()
+    (op,) = network.ops
+    assert registry.choose(Site.of(network, op, frozenset(isa), may_alias=True)).name in ("linear_plain", "linear_dsp")
