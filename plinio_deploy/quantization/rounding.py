@@ -45,8 +45,8 @@ def representable_bias(bias: Tensor, unit: Tensor, scale: Tensor, bits: int = 8)
         scale64 = scale.double()
         step = torch.exp2(-preferred_shift(scale64.max()))
         multiplier = torch.clamp(torch.round(scale64 * step * 2.0**32), min=1.0)
-        half = (
-            2.0**31 / multiplier * step
-        )  # half a code as the chip has it: 0.5 / scale but for the multiplier's rounding
+        # Half a code as the chip has it: 0.5 / scale but for the multiplier's rounding.
+        half = 2.0**31 / multiplier * step
         codes = bias.double() / unit.double() + half
-        return ((torch.round(codes / step) * step - half + NUDGE * 2**bits / scale64) * unit.double()).to(bias)
+        rounded: Tensor = torch.round(codes / step) * step - half + NUDGE * 2**bits / scale64
+        return (rounded * unit.double()).to(bias)

@@ -15,7 +15,7 @@ from plinio_deploy.quantization.simplify import simplify
 from tests.plinio_deploy.quantization.test_capture import Lambda
 
 
-def analysed(function: Any, shape: tuple[int, ...] = (2, 4, 4), **layers: nn.Module) -> tuple[Graph, TiedChannels]:
+def analysed(function: Any, shape: tuple[int, ...] = (2, 4, 4), **layers: Any) -> tuple[Graph, TiedChannels]:
     graph = simplify(capture(Lambda(function, **layers), torch.zeros(1, *shape)))
     return graph, tied_channels(graph)
 
@@ -147,7 +147,7 @@ def test_what_cannot_be_zero_stays() -> None:
     assert not tied.prunable("a").any()
 
 
-RESIDUAL = {"a": nn.Conv2d(2, 3, 1), "b": nn.Conv2d(3, 3, 1), "c": nn.Conv2d(3, 2, 1)}
+RESIDUAL: dict[str, Any] = {"a": nn.Conv2d(2, 3, 1), "b": nn.Conv2d(3, 3, 1), "c": nn.Conv2d(3, 2, 1)}
 
 
 @pytest.mark.parametrize(

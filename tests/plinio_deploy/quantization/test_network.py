@@ -172,7 +172,7 @@ def test_pruned_channels_are_0_in_every_mode_and_named_when_they_disagree() -> N
     layers = {"0": LayerConfig(w_bits=(8, 0, 2)), "2": LayerConfig(w_bits=(2, 0, 4))}
     network = quantize(model, x, QuantConfig(layers=layers)).calibrate([x])
     for mode in ("quantized", "float"):
-        network.mode = mode  # type: ignore[assignment]
+        network.mode = mode
         values = network.trace(x)
         for name in ("layer_0", "layer_2"):
             assert values[name][:, 1].abs().max() == 0
