@@ -70,12 +70,14 @@ class Products:
     Attributes:
         depth: length of a dot product.
         row_bytes: output bytes from a pixel to the next one.
+        shift: left shift of the sum of products.
         bits, signed: of output codes.
         zero_point, low, high: of the output.
     """
 
     depth: int
     row_bytes: int
+    shift: int
     bits: int
     signed: bool
     zero_point: int
@@ -99,9 +101,10 @@ class Products:
 
 def products_of(op: Conv | Linear, output: Tensor) -> Products:
     """The dot products of a layer that `can_multiply` accepts."""
+    assert isinstance(op.requant, Hi32)
     low, high = op.requant.clamp
     depth = op.weights.codes.size // op.weights.out_channels
-    return Products(depth, output.row_bytes, output.bits, output.signed, output.zero_point, low, high)
+    return Products(depth, output.row_bytes, op.requant.shift, output.bits, output.signed, output.zero_point, low, high)
 
 
 def can_multiply(op: Conv | Linear, source: Tensor, output: Tensor) -> bool:
@@ -109,7 +112,7 @@ def can_multiply(op: Conv | Linear, source: Tensor, output: Tensor) -> bool:
 
     Rows of codes have to end where a byte does; groups of four output codes too.
     """
-    if not isinstance(op.requant, Hi32) or op.requant.shift or source.channels * source.bits % 8:
+    if not isinstance(op.requant, Hi32) or source.channels * source.bits % 8:
         return False
     if max(op.weights.codes.size // op.weights.out_channels + LANES, output.row_bytes) >= 1 << 16:
         return False  # constants of 16 bits
@@ -117,13 +120,20 @@ def can_multiply(op: Conv | Linear, source: Tensor, output: Tensor) -> bool:
     if len(runs) > MAX_RUNS or (output.bits < 8 and any(first % 4 or count % 4 for _, first, count in runs)):
         return False
     flat = op.weights.codes.reshape(op.weights.out_channels, -1)
-    low, high = accumulator_range(flat, op.bias.astype(np.int64), (source.qmin, source.qmax))
+    bias = np.zeros_like(op.bias) if op.requant.shift else op.bias
+    low, high = accumulator_range(flat, bias.astype(np.int64), (source.qmin, source.qmax))
     peak = np.maximum(np.abs(low), np.abs(high)) + 256 * np.abs(flat.astype(np.int64)).sum(axis=1)
     return bool((peak << np.array([_SCALES[bits] for bits in op.weights.bits])).max() < 1 << 31)
 
 
 _SCALES = {8: 0, 4: 4, 2: 6}
 """Bits by which an accumulator is scaled up, by the width of its weights."""
+
+
+def constants_of(op: Conv | Linear) -> int:
+    """Words per channel: where the accumulator starts, the multiplier; between them the bias if it is added later."""
+    assert isinstance(op.requant, Hi32)
+    return 3 if op.requant.shift else 2
 
 
 def runs_of(op: Conv | Linear) -> tuple[Run, ...]:
@@ -135,7 +145,7 @@ def runs_of(op: Conv | Linear) -> tuple[Run, ...]:
         runs.append(Run(bits, first, count, weights, constants))
         groups = -(-count // CHANNELS)
         weights += groups * CHANNELS * LANES * -(-vectors * bits // 8)
-        constants += groups * 2 * CHANNELS
+        constants += groups * constants_of(op) * CHANNELS
     return tuple(runs)
 
 
@@ -154,23 +164,29 @@ def flip(source: Tensor) -> int:
 def arrays(op: Conv | Linear, source: Tensor) -> tuple[Array, ...]:
     """Weights in reading order as words, so that they are aligned; per group four biases and four multipliers."""
     flat = op.weights.codes.reshape(op.weights.out_channels, -1).astype(np.int64)
-    bias = op.bias.astype(np.int64) - offset(source) * flat.sum(axis=1)
+    start = -offset(source) * flat.sum(axis=1)
+    bias = op.bias.astype(np.int64)
+    words_each = constants_of(op)
+    start += bias if words_each == 2 else 0
     multiplier = np.broadcast_to(op.requant.multiplier.astype(np.int64), bias.shape)
     data = bytearray()
     constants: list[int] = []
     for run in runs_of(op):
         channels = slice(run.first, run.first + run.channels)
         data += _pack(flat[channels], run.bits)
-        pair = np.zeros((-(-run.channels // CHANNELS) * CHANNELS, 2), dtype=np.int64)
-        pair[: run.channels, 0] = bias[channels] << _SCALES[run.bits]
-        pair[: run.channels, 1] = multiplier[channels]
-        constants += pair.reshape(-1, CHANNELS, 2).transpose(0, 2, 1).ravel().tolist()
+        each = np.zeros((-(-run.channels // CHANNELS) * CHANNELS, words_each), dtype=np.int64)
+        each[: run.channels, 0] = start[channels] << _SCALES[run.bits]
+        each[: run.channels, 1] = bias[channels]
+        each[: run.channels, -1] = multiplier[channels]
+        constants += each.reshape(-1, CHANNELS, words_each).transpose(0, 2, 1).ravel().tolist()
     words = np.frombuffer(bytes(data), dtype="<u4").tolist()
     return (
         Array(
             "_w", "uint32_t", tuple(words), "vectors of 16 bytes: of four channels, then along K, then of the next four"
         ),
-        int32_array("_q", constants, "per four channels: biases, multipliers"),
+        int32_array(
+            "_q", constants, "per four channels: start of accumulators, biases if sums are shifted, multipliers"
+        ),
     )
 
 
@@ -287,13 +303,17 @@ def _half(bits: int, first: int, vectors: int, pixels: int, *, last: bool) -> Li
 
 def _requantize(layout: Products, scale: int, pixels: int, count: str) -> Lines:
     """From accumulators to codes in memory; ``count``: where channels are counted, if fewer than 4 may be left."""
-    lines = ["vldrw.32 q2, [r9], #16"]
+    lines = ["vldrw.32 q3, [r9], #16"] if layout.shift else []
+    lines += ["vldrw.32 q2, [r9], #16"]
+    down = scale - layout.shift
     full = layout.bits == 8 and not layout.zero_point
     full = full and (layout.low, layout.high) == ((-128, 127) if layout.signed else (0, 255))
     for p in range(pixels):
         a, b, c, d = _ACC[p]
         lines += [f"vmov q{p}[2], q{p}[0], {a}, {c}", f"vmov q{p}[3], q{p}[1], {b}, {d}"]
-        lines += [f"vshr.s32 q{p}, q{p}, #{scale}"] if scale else []
+        lines += [f"vshr.s32 q{p}, q{p}, #{down}"] if down > 0 else []
+        lines += [f"vshl.i32 q{p}, q{p}, #{-down}"] if down < 0 else []
+        lines += [f"vadd.i32 q{p}, q{p}, q3"] if layout.shift else []
         lines += [f"vmulh.s32 q{p}, q{p}, q2"]
         if full and layout.signed:
             lines += [f"vqmovnb.s32 q{p}, q{p}", f"vqmovnb.s16 q{p}, q{p}"]

@@ -65,6 +65,7 @@ class Products:
         padded: the same, rounded up to whole blocks of steps.
         pixels: 1 or 2, interleaved code by code.
         row_bytes: output bytes from a pixel to the next one, before they are packed.
+        aside: whether some weights have fewer than 8 bits, so that sums are put aside.
         packed: whether output codes have fewer than 8 bits, so that they are packed afterwards.
         shift: left shift of the sum of products.
         wide: whether a product with the multiplier can exceed 47 bits.
@@ -75,6 +76,7 @@ class Products:
     padded: int
     pixels: int
     row_bytes: int
+    aside: bool
     packed: bool
     shift: int
     wide: bool
@@ -90,7 +92,7 @@ class Products:
     @property
     def codes(self) -> int:
         """Bytes of scratch before codes that are packed afterwards."""
-        return self.sums + 4 * self.pixels + 8 * self.pixels * (self.padded // 16)
+        return self.sums + 4 * self.pixels + (8 * self.pixels * (self.padded // 16) if self.aside else 0)
 
     @property
     def scratch_bytes(self) -> int:
@@ -119,6 +121,7 @@ def products_of(op: Conv | Linear, source: Tensor, output: Tensor, pixels: int) 
         padded=-(-flat.shape[1] // steps) * steps,
         pixels=pixels,
         row_bytes=output.channels,
+        aside=any(bits < 8 for bits in op.weights.bits),
         packed=output.bits < 8,
         shift=shift,
         wide=wide,
