@@ -15,13 +15,29 @@ UNTESTED: frozenset[str] = frozenset()
 """Modules that may go without a test file of their own, as ``folder/module.py``. Keep it empty."""
 
 
+ISAS = {
+    "dsp": "dsp",
+    "mve": "mve",
+    "rv32": "rv32",
+    "xpulp": "rv32",
+    "thumb": "thumb",
+    "thumb1": "thumb",
+    "thumb2": "thumb",
+}
+"""Parts of the names of kernels made for an instruction set, and what their common tests are called."""
+
+
 def test_files(source: Path) -> list[Path]:
     """Where a module's tests may be.
 
     ``a/b/c.py`` has ``tests/a/b/test_c.py``, or is one of the parts of ``a/b`` that are tested together, through what
-    the package offers: ``tests/a/test_b.py`` or ``tests/a/b/test_b.py``.
+    the package offers: ``tests/a/test_b.py`` or ``tests/a/b/test_b.py``. Kernels for one instruction set are tested
+    together, on the edge shapes that all of them have to take: ``tests/codegen/test_dsp.py`` and the like.
     """
     package = ROOT / "tests" / source.relative_to(ROOT).parent
+    isas = [ISAS[part] for part in source.stem.split("_") if part in ISAS]
+    if source.relative_to(ROOT).parts[0] == "codegen" and isas:
+        return [package / f"test_{source.stem}.py", ROOT / "tests" / "codegen" / f"test_{isas[0]}.py"]
     together = [package.parent / f"test_{package.name}.py", package / f"test_{package.name}.py"]
     if source.name == "__init__.py":
         return together
