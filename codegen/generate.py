@@ -276,7 +276,7 @@ def _pointer(program: Program, tensor: Tensor, *, packed: bool, const: bool) -> 
 def _step_entry(program: Program, layer: Layer) -> StepEntry:
     step = layer.step
     op, output = step.site.op, step.site.output
-    bits = op.weights.bits if isinstance(op, Conv | Linear) else ()
+    bits, accelerators = (op.weights.bits, op.accelerators) if isinstance(op, Conv | Linear) else ((), ())
     place = program.places[output.name]
     return StepEntry(
         index=step.index,
@@ -292,6 +292,7 @@ def _step_entry(program: Program, layer: Layer) -> StepEntry:
         offset=place.offset,
         weights_bytes=sum(array.nbytes for _, array in layer.arrays),
         kernel=step.kernel.name,
+        accelerators=dict(sorted(Counter(accelerators).items())),
     )
 
 

@@ -33,6 +33,7 @@ class StepEntry(_Entry):
         offset: in bytes.
         weights_bytes: constant data of the layer: weights, biases, multipliers.
         kernel: which kernel executes it.
+        accelerators: output channels by the accelerator they are meant for; empty without an assignment.
     """
 
     index: int
@@ -48,6 +49,7 @@ class StepEntry(_Entry):
     offset: int
     weights_bytes: int
     kernel: str
+    accelerators: dict[str, int] = Field(default_factory=dict)
 
 
 class BufferEntry(_Entry):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plinio_deploy.search.methods.mps import MPS as MPS
     from plinio_deploy.search.methods.mps import MPSType as MPSType
     from plinio_deploy.search.methods.mps import get_default_qinfo as get_default_qinfo
+    from plinio_deploy.search.methods.odimo import ODiMO_MPS as ODiMO_MPS
     from plinio_deploy.search.methods.pit import PIT as PIT
     from plinio_deploy.search.methods.supernet import SuperNet as SuperNet
     from plinio_deploy.search.methods.supernet import SuperNetModule as SuperNetModule
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "MPS": ("plinio_deploy.search.methods.mps", "MPS"),
     "MPSType": ("plinio_deploy.search.methods.mps", "MPSType"),
+    "ODiMO_MPS": ("plinio_deploy.search.methods.odimo", "ODiMO_MPS"),
     "PIT": ("plinio_deploy.search.methods.pit", "PIT"),
     "SuperNet": ("plinio_deploy.search.methods.supernet", "SuperNet"),
     "SuperNetModule": ("plinio_deploy.search.methods.supernet", "SuperNetModule"),
@@ -40,6 +42,7 @@ __all__ = [
     "MPS",
     "PIT",
     "MPSType",
+    "ODiMO_MPS",
     "SuperNet",
     "SuperNetModule",
     "__version__",

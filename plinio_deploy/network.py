@@ -26,9 +26,10 @@ What the integers mean is defined in `plinio_deploy.fixedpoint`; the rules a net
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from itertools import accumulate, groupby
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,14 @@ Int32Array = npt.NDArray[np.int32]
 Flavour = Literal["hi32", "tflite"]
 Padding = tuple[int, int, int, int]
 """Elements added at (top, bottom, left, right)."""
+T = TypeVar("T")
+
+
+def runs_of(values: Iterable[T]) -> tuple[tuple[T, int, int], ...]:
+    """Maximal runs of neighbours that are equal, as ``(value, first, count)``."""
+    runs = [(value, len(list(run))) for value, run in groupby(values)]
+    starts = accumulate((count for _, count in runs), initial=0)
+    return tuple((value, first, count) for (value, count), first in zip(runs, starts, strict=False))
 
 
 @dataclass(frozen=True)
@@ -120,13 +129,7 @@ class Weights:
 
     def runs(self) -> tuple[tuple[int, int, int], ...]:
         """Maximal runs of neighbouring channels of one width, as ``(bits, first, count)``."""
-        runs: list[tuple[int, int, int]] = []
-        for channel, bits in enumerate(self.bits):
-            if runs and runs[-1][0] == bits:
-                runs[-1] = (bits, runs[-1][1], runs[-1][2] + 1)
-            else:
-                runs.append((bits, channel, 1))
-        return tuple(runs)
+        return runs_of(self.bits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +213,9 @@ class Conv:
 
     ``bias`` is int32 ``(C',)``: the layer's bias minus ``zero_point_in * sum(w)`` plus, for `Hi32`, the rounding half,
     in units of the *shifted* accumulator (equal to plain ones while the shift is 0).
+
+    ``accelerators`` names, for each output channel, what part of the chip is to compute it; the codes do not depend on
+    it. Empty where one core computes everything.
     """
 
     kind: ClassVar[str] = "conv"
@@ -223,6 +229,7 @@ class Conv:
     padding: Padding = (0, 0, 0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+    accelerators: tuple[str, ...] = ()
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -237,7 +244,7 @@ class Conv:
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """Matrix product of ``(C,)`` with ``(C', C)``; `bias` as in `Conv`."""
+    """Matrix product of ``(C,)`` with ``(C', C)``; `bias` and `accelerators` as in `Conv`."""
 
     kind: ClassVar[str] = "linear"
     name: str
@@ -246,6 +253,7 @@ class Linear:
     weights: Weights
     bias: Int32Array
     requant: Requant
+    accelerators: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from plinio_deploy.errors import InvalidNetwork
-from plinio_deploy.network import OP_TYPES, Network, Op, Tensor, op_inputs
-from plinio_deploy.storage import VARIANT_NAMES, VARIANTS
+from plinio_deploy.network import OP_TYPES, Network, Op, Tensor, op_inputs, runs_of
+from plinio_deploy.storage import VARIANT_NAMES, VARIANTS, stated_fields
 from plinio_deploy.verify import verify
 
 _TENSOR = (
@@ -45,7 +45,7 @@ def to_text(network: Network) -> str:
     lines = [f"network {network.name}: {network.flavour}"]
     lines += [f"input {_tensor_text(tensor)}" for tensor in network.input_tensors()]
     for op in network.ops:
-        fields = [field.name for field in dataclasses.fields(op) if field.name not in _PLACED]
+        fields = [name for name in stated_fields(op) if name not in _PLACED]
         attributes = "".join(f" {name}={_value_text(getattr(op, name), f'{op.name}.{name}')}" for name in fields)
         operands = ", ".join(op_inputs(op))
         lines.append(f"{_tensor_text(network.tensors[op.output])} = {op.kind} {op.name}({operands}){attributes}")
@@ -117,19 +117,8 @@ def _value_text(value: Any, path: str) -> str:
         )
         return f"{VARIANT_NAMES[type(value)]}({fields})"
     if isinstance(value, tuple) and len(value) > 4:
-        return f"runs({', '.join(map(repr, _runs(value)))})"
+        return f"runs({', '.join(repr((item, count)) for item, _, count in runs_of(value))})"
     return repr(value)
-
-
-def _runs(values: tuple[int, ...]) -> list[tuple[int, int]]:
-    """``(value, count)`` of neighbours that are equal."""
-    runs: list[tuple[int, int]] = []
-    for value in values:
-        if runs and runs[-1][0] == value:
-            runs[-1] = (value, runs[-1][1] + 1)
-        else:
-            runs.append((value, 1))
-    return runs
 
 
 def _tensor(match: re.Match[str]) -> Tensor:

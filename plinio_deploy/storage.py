@@ -119,10 +119,12 @@ def digest(network: Network) -> str:
 
 
 def _encode_fields(node: Any, path: str, arrays: Arrays) -> dict[str, Any]:
-    return {
-        field.name: _encode(getattr(node, field.name), f"{path}.{field.name}", arrays)
-        for field in dataclasses.fields(node)
-    }
+    return {name: _encode(getattr(node, name), f"{path}.{name}", arrays) for name in stated_fields(node)}
+
+
+def stated_fields(node: Any) -> list[str]:
+    """Names of a dataclass's fields that are written down: all but those that are empty unless said otherwise."""
+    return [field.name for field in dataclasses.fields(node) if field.default != () or getattr(node, field.name) != ()]
 
 
 def _encode(value: Any, path: str, arrays: Arrays) -> Any:

@@ -3,5 +3,6 @@
 
 from plinio_deploy.integerize.exact import ExactNetwork
 from plinio_deploy.integerize.lower import Lowered, integerize, lower
+from plinio_deploy.integerize.split import split
 
-__all__ = ["ExactNetwork", "Lowered", "integerize", "lower"]
+__all__ = ["ExactNetwork", "Lowered", "integerize", "lower", "split"]

@@ -199,6 +199,7 @@ class _Lowering:
                 operator.padding,
                 operator.dilation,
                 groups,
+                self._accelerators(node),
             )
         )
 
@@ -216,7 +217,7 @@ class _Lowering:
         bias, requant = self._dot_product(node, codes, source, out)
         weights = Weights(codes, self._weight_bits(node))
         kind = network.Linear if flat else network.Conv
-        self._ops.append(kind(node.name, source, out, weights, bias, requant))
+        self._ops.append(kind(node.name, source, out, weights, bias, requant, accelerators=self._accelerators(node)))
 
     def add(self, node: Node) -> None:
         first, second = self._operand(node, 0), self._operand(node, 1)
@@ -303,6 +304,11 @@ class _Lowering:
         """Widths of what is left; a channel that only stands for one of 0 bits takes the least there is."""
         bits = self._widths[node.name]
         return tuple(bits[channel] or min(BIT_WIDTHS) for channel in self._channels[node.name].tolist())
+
+    def _accelerators(self, node: Node) -> tuple[str, ...]:
+        """Of what is left; empty without an assignment."""
+        assigned = self._qnet.config.accelerators(node, len(self._widths[node.name]))
+        return tuple(assigned[channel] for channel in self._channels[node.name].tolist()) if assigned else ()
 
     def _dot_product(
         self, node: Node, codes: npt.NDArray[np.int8], source: str, out: str

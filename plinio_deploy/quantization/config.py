@@ -20,10 +20,13 @@ class LayerConfig:
         w_bits: width of its weights, or one width per output channel; ``None`` keeps the network's. In such a list 0
             removes the channel, here and in everything that is tied to it (`plinio_deploy.quantization.channels`).
         a_bits: width of its output; ``None`` keeps the network's.
+        accelerators: which part of the chip computes each output channel, by name; empty without such an assignment. It
+            goes into the integer network and changes no number.
     """
 
     w_bits: int | tuple[int, ...] | None = None
     a_bits: int | None = None
+    accelerators: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class QuantConfig:
         input_bits: width of the network's inputs.
         output_bits: width of the network's outputs.
         learn_weight_steps: whether the steps of weights are trained, or stay as chosen at the start.
+        narrow_weights: widths of weights whose least code is left out, so that codes are symmetric: with 2 among them,
+            2-bit weights are ternary.
         layers: exceptions, by module path (``"block1.conv"``); operators that are no module go by the path of the
             module that calls them plus their name (``"block1.add"``).
     """
@@ -47,6 +52,7 @@ class QuantConfig:
     input_bits: int = 8
     output_bits: int = 8
     learn_weight_steps: bool = True
+    narrow_weights: tuple[int, ...] = ()
     layers: Mapping[str, LayerConfig] = field(default_factory=dict)
 
     def check(self, graph: Graph) -> None:
@@ -77,6 +83,17 @@ class QuantConfig:
         if len(bits) != channels:
             raise UsageError("wrong number of bit widths", where=node.path, got=len(bits), expected=channels)
         return tuple(bits)
+
+    def accelerators(self, node: Node, channels: int) -> tuple[str, ...]:
+        """Accelerator of each output channel of a conv or linear; empty without an assignment.
+
+        Raises:
+            UsageError: a list of the wrong length.
+        """
+        own = self.layers.get(node.path, LayerConfig()).accelerators
+        if len(own) not in (0, channels):
+            raise UsageError("wrong number of accelerators", where=node.path, got=len(own), expected=channels)
+        return own
 
     def activation_bits(self, node: Node, *, is_output: bool) -> int:
         """Width of a node's output."""

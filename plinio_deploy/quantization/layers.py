@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 import torch.nn.functional as functional
@@ -21,15 +21,24 @@ class QuantLayer(nn.Module):
         bias: ``(C_out,)``, or ``None`` for zeros: on the chip a bias costs nothing, so every layer has one.
         bits: width of each output channel's weights. With 0 bits a channel is exactly 0, bias included.
         learned: whether the steps of the weights are trained.
+        narrow: widths whose least code is left out.
     """
 
     alive: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, bits: Sequence[int], *, learned: bool) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        bits: Sequence[int],
+        *,
+        learned: bool,
+        narrow: Collection[int] = (),
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(weight.detach().clone())
         self.bias = nn.Parameter(torch.zeros(weight.shape[0]) if bias is None else bias.detach().clone())
-        self.weight_quantizer = WeightQuantizer(bits, weight, learned=learned)
+        self.weight_quantizer = WeightQuantizer(bits, weight, learned=learned, narrow=narrow)
         self._pruned = 0 in bits
         self.register_buffer("alive", torch.tensor([float(width > 0) for width in bits]), persistent=False)
 

@@ -317,7 +317,9 @@ def _make_layers(graph: Graph, config: QuantConfig, tied: TiedChannels) -> tuple
         shared = (node.operator.parameters, bits)
         if shared not in by_parameters:
             key = by_parameters[shared] = _key(layers, node.name)
-            layers[key] = QuantLayer(held.weight, held.bias, bits, learned=config.learn_weight_steps)
+            layers[key] = QuantLayer(
+                held.weight, held.bias, bits, learned=config.learn_weight_steps, narrow=config.narrow_weights
+            )
         layer_of[node.name] = by_parameters[shared]
         widths[node.name] = bits
     check_pruned(graph.by_name(), tied, widths)

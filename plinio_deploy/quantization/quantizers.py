@@ -8,7 +8,7 @@ learning rate means a relative change.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,19 +36,23 @@ class WeightQuantizer(nn.Module):
         bits: width of each output channel.
         weight: the weights to start from, ``(C_out, ...)``; each step is chosen to minimise the squared error.
         learned: whether steps are trained.
+        narrow: widths whose least code is left out; 2-bit weights become ternary.
     """
 
     low: Tensor
     high: Tensor
 
-    def __init__(self, bits: Sequence[int], weight: Tensor, *, learned: bool = True) -> None:
+    def __init__(
+        self, bits: Sequence[int], weight: Tensor, *, learned: bool = True, narrow: Collection[int] = ()
+    ) -> None:
         super().__init__()
         for width in bits:
             if width != 0:
                 check_bits(width, "a weight quantizer")
         self.bits = tuple(bits)
         widths = torch.tensor(self.bits, dtype=torch.float32)
-        self.register_buffer("low", torch.where(widths > 0, -(2.0 ** (widths - 1)), 0.0))
+        left_out = torch.tensor([float(width in narrow) for width in self.bits])
+        self.register_buffer("low", torch.where(widths > 0, left_out - 2.0 ** (widths - 1), 0.0))
         self.register_buffer("high", torch.where(widths > 0, 2.0 ** (widths - 1) - 1, 0.0))
         step = choose_weight_step(weight.detach(), self.low, self.high)
         self.log_step = nn.Parameter(torch.log(step), requires_grad=learned)

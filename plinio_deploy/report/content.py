@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,6 +61,7 @@ def _network(network: Network, digest: str) -> dict[str, Any]:
                 "a_bits": output.bits,
                 "macs": network.macs(op),
                 "parameters": int(op.weights.codes.size) if isinstance(op, Conv | Linear) else 0,
+                "accelerators": dict(Counter(op.accelerators)) if isinstance(op, Conv | Linear) else {},
             }
         )
     return {

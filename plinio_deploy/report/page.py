@@ -45,6 +45,7 @@ def render(report: Mapping[str, Any]) -> str:
         timed=_timed(measurements),
         cycles=_cycles(measurements),
         layers=_layers(report),
+        assigned=any(op.get("accelerators") for op in report["network"]["ops"]),
         drawings={name: Markup(text) for name, text in drawings.items()},  # noqa: S704 (svg escapes every text)
         flash_parts=[name for name, _ in flash[0][1]],
         ram_parts=[name for name, _ in ram[0][1]],
@@ -119,7 +120,8 @@ def _layers(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for index, layer in enumerate(report["measurement"]["layers"]):
         op = ops.get(layer["name"], {})
-        shown = {"kind": op.get("op", layer["op"]), "shape": op.get("shape", [])}
+        shown = {key: op.get(key, default) for key, default in (("shape", []), ("accelerators", {}))}
+        shown["kind"] = op.get("op", layer["op"])
         instructions = [m["layers"][index]["instructions"] for m in _counted(report["measurements"])]
         cycles = [m["layers"][index]["cycles"] for m in _timed(report["measurements"])]
         rows.append({**layer, **shown, "instructions_of": instructions, "cycles_of": cycles})

@@ -77,6 +77,9 @@ def check_weights(network: Network, op: Conv | Linear) -> None:
         inside = bool(codes.min() >= low and codes.max() <= high)
         got = f"{codes.min()} to {codes.max()}"
         require(inside, where, f"weights of channel {channel} exceed {bits} bits", got, f"{low} to {high}")
+    named = op.accelerators
+    require(len(named) in (0, channels), where, "one accelerator per channel, or none", len(named), channels)
+    require(all(name.isidentifier() for name in named), where, "bad name of an accelerator", named, "identifiers")
     require(op.bias.dtype == np.int32, where, "the bias is not int32", op.bias.dtype, "int32")
     require(op.bias.shape == (channels,), where, "wrong number of biases", op.bias.shape, (channels,))
     out = network.tensors[op.output]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from plinio_deploy.errors import UnsupportedModel, UsageError
 from plinio_deploy.quantization.calibrate import Method
 from plinio_deploy.quantization.capture import capture
 from plinio_deploy.quantization.config import QuantConfig
+from plinio_deploy.quantization.graph import Graph
 from plinio_deploy.quantization.network import QuantNetwork
 from plinio_deploy.quantization.quantizers import InputQuantizer
 from plinio_deploy.quantization.simplify import simplify
@@ -48,7 +49,7 @@ class MPS(DNAS):
         input_example, input_shape: see `DNAS`.
         w_search_type: one choice for the weights of a layer, or one per output channel.
         qinfo: precisions; see `qinfo`. 8, 4 and 2 bits everywhere by default. 0 bits for weights prune channels; they
-            need ``PER_CHANNEL``.
+            need ``PER_CHANNEL``. A function is called with the captured graph and gives them.
         full_cost: also count layers that are excluded.
         exclude_names: module paths that keep 8 bits; a path stands for all that lies below it.
         exclude_types: the same by type.
@@ -64,6 +65,7 @@ class MPS(DNAS):
             batch that the model is called with is taken.
         calibration_method: see `plinio_deploy.quantization.calibrate.choose_clip`.
         learn_weight_steps: whether the steps of weights are trained.
+        narrow_weights: widths of weights whose least code is left out; with 2 among them, 2-bit weights are ternary.
 
     Raises:
         UsageError: a bad or contradictory setting.
@@ -79,7 +81,7 @@ class MPS(DNAS):
         input_example: Any | None = None,
         input_shape: Sequence[int] | None = None,
         w_search_type: MPSType = MPSType.PER_LAYER,
-        qinfo: QInfo | None = None,
+        qinfo: QInfo | Callable[[Graph], QInfo] | None = None,
         *,
         full_cost: bool = False,
         exclude_names: Sequence[str] = (),
@@ -94,6 +96,7 @@ class MPS(DNAS):
         calibration: Iterable[Any] | None = None,
         calibration_method: Method = "mse",
         learn_weight_steps: bool = True,
+        narrow_weights: Sequence[int] = (),
     ) -> None:
         del disable_shared_quantizers
         super().__init__(model, cost, input_example, input_shape, full_cost=full_cost)
@@ -109,8 +112,11 @@ class MPS(DNAS):
         self._excluded = {
             node.path for node in graph.nodes if matches(node.path, modules.get(node.path, _NOTHING), exclude)
         }
-        space = Space(qinfo or get_default_qinfo(), {node.path for node in graph.nodes})
-        config = QuantConfig(input_range=input_range, learn_weight_steps=learn_weight_steps)
+        given = qinfo(graph) if callable(qinfo) else qinfo or get_default_qinfo()
+        space = Space(given, {node.path for node in graph.nodes})
+        config = QuantConfig(
+            input_range=input_range, learn_weight_steps=learn_weight_steps, narrow_weights=tuple(narrow_weights)
+        )
         widths = Widths(
             {n.path: (8,) if n.path in self._excluded else space.weights(n.path) for n in graph.nodes},
             {n.path: (8,) if n.path in self._excluded else space.outputs(n.path) for n in graph.nodes},

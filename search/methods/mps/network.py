@@ -83,14 +83,14 @@ class MixedNetwork(QuantNetwork):
                     hints=("Pass w_search_type=MPSType.PER_CHANNEL.",),
                 )
             held = cast(QuantLayer, self.layers[key])
-            learned = held.weight_quantizer.log_step.requires_grad
+            learned, narrow = held.weight_quantizer.log_step.requires_grad, self.config.narrow_weights
             if len(precisions) == 1:
                 bits = (precisions[0],) * len(held.bias)
-                self.layers[key] = QuantLayer(held.weight, held.bias, bits, learned=learned)
+                self.layers[key] = QuantLayer(held.weight, held.bias, bits, learned=learned, narrow=narrow)
             else:
                 choice = Choice(precisions, len(held.bias) if widths.per_channel else None)
                 known = {8: held.weight_quantizer.scale.detach()}
-                self.layers[key] = MixedLayer(held.weight, held.bias, choice, known, learned=learned)
+                self.layers[key] = MixedLayer(held.weight, held.bias, choice, known, learned=learned, narrow=narrow)
 
     def _mix_quantizers(self, widths: Widths) -> None:
         sets = self._output_sets(widths)

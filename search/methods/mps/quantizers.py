@@ -8,7 +8,7 @@ holds the thetas that it drew for this step.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -154,6 +154,7 @@ class MixedLayer(nn.Module):
         choice: of the precision, of the layer or of each output channel.
         known: steps that were chosen already, ``(C_out,)`` by width.
         learned: whether the steps of the weights are trained.
+        narrow: widths whose least code is left out.
 
     Attributes:
         widths: the precisions without 0.
@@ -162,7 +163,14 @@ class MixedLayer(nn.Module):
     """
 
     def __init__(
-        self, weight: Tensor, bias: Tensor, choice: Choice, known: Mapping[int, Tensor], *, learned: bool
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        choice: Choice,
+        known: Mapping[int, Tensor],
+        *,
+        learned: bool,
+        narrow: Collection[int] = (),
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(weight.detach().clone())
@@ -173,7 +181,7 @@ class MixedLayer(nn.Module):
         low, high, steps = [], [], []
         for bits in self.widths:
             least = torch.full((len(weight),), -(2.0 ** (bits - 1)))
-            low.append(least)
+            low.append(least + float(bits in narrow))
             high.append(-least - 1)
             steps.append(known[bits] if bits in known else choose_weight_step(weight.detach(), low[-1], high[-1]))
         self.log_step = nn.Parameter(torch.log(torch.cat(steps)), requires_grad=learned)
