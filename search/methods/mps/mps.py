@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from plinio_deploy.quantization.simplify import simplify
 from plinio_deploy.search.cost.evaluate import LayerUse, NetworkUse, TensorUse
 from plinio_deploy.search.cost.params import params_bit
 from plinio_deploy.search.cost.spec import Cost, CostSpec
+from plinio_deploy.search.feasibility import read_cost
 from plinio_deploy.search.graph.layers import LAYERS
 from plinio_deploy.search.graph.trace import Leaf, is_choice, matches
 from plinio_deploy.search.graph.usage import Call
@@ -27,7 +28,10 @@ from plinio_deploy.search.methods.base import DNAS, CostArgument, _to
 from plinio_deploy.search.methods.mps.choice import Choice
 from plinio_deploy.search.methods.mps.network import MixedNetwork, Widths
 from plinio_deploy.search.methods.mps.qinfo import MPSType, QInfo, Space, get_default_qinfo
+from plinio_deploy.search.methods.mps.quantizers import MixedLayer
+from plinio_deploy.search.methods.mps.settle import settle
 from plinio_deploy.search.methods.mps.usage import Usage
+from plinio_deploy.search.units import parse, unit_of
 
 
 class MPS(DNAS):
@@ -247,6 +251,34 @@ class MPS(DNAS):
         Fine-tune it like any module, then `plinio_deploy.integerize.integerize` it.
         """
         return self.network.discrete()
+
+    def settle(self, limit: float | str, name: str | None = None) -> float:
+        """Meet a limit exactly after the search: one price on the bits of all weights, as low as the limit allows.
+
+        Args:
+            limit: in the cost's own unit; ``"24 kB"`` and the like; or ``"30 %"`` of the present cost.
+            name: which of several costs.
+
+        Returns:
+            The cost of the network that `export` gives now, at most the limit.
+
+        Raises:
+            UsageError: no choice of precisions meets the limit, or there is no cost of that name.
+        """
+
+        def discrete() -> float:
+            return float(read_cost(self, name).detach())
+
+        training = self.training
+        self.eval()
+        try:
+            initial = discrete()
+            spec = self._cost[name or ""] if isinstance(self._cost, Mapping) else self._cost
+            most = parse(limit, initial, unit_of(spec))
+            layers = (layer for layer in self.network.layers.values() if isinstance(layer, MixedLayer))
+            return settle(list(dict.fromkeys(layer.choice for layer in layers)), discrete, most)
+        finally:
+            self.train(training)
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """The likeliest precisions by module path: of inputs, outputs and weights (a tuple where channels differ)."""

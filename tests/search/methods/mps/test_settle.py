@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from plinio_deploy import MPS, MPSType, cost, get_default_qinfo
+from plinio_deploy.errors import UsageError
+from plinio_deploy.integerize import integerize
+from plinio_deploy.network import Conv, Linear
+
+
+def searched(precisions: tuple[int, ...], kind: MPSType, seed: int = 0) -> MPS:
+    torch.manual_seed(seed)
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 24, 3), nn.ReLU(), nn.Flatten(), nn.Linear(96, 5)
+    )
+    x = torch.rand(8, 3, 4, 4)
+    mps = MPS(
+        model,
+        {"size": cost.params_bit},
+        x,
+        w_search_type=kind,
+        qinfo=get_default_qinfo(precisions, (8,)),
+        full_cost=True,
+        hard_softmax=True,
+        calibration=[x],
+    )
+    with torch.no_grad():
+        for parameter in mps.nas_parameters():
+            parameter.copy_(torch.rand_like(parameter))
+    return mps
+
+
+def packed_bits(mps: MPS) -> int:
+    network = integerize(mps.export().eval(), "settled")
+    return sum(sum(op.weights.bits) * op.weights.codes[0].size for op in network.ops if isinstance(op, Conv | Linear))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
+@pytest.mark.parametrize("precisions", [(2, 4, 8), (0, 2, 4, 8)])
+def test_what_is_built_fills_the_limit(precisions: tuple[int, ...], share: float) -> None:
+    mps = searched(precisions, MPSType.PER_CHANNEL)
+    limit = share * 8 * (16 * 27 + 24 * 144 + 5 * 96)
+    reached = mps.settle(limit, "size")
+    assert packed_bits(mps) == reached
+    assert 0.9 * limit < reached <= limit
+    assert mps.training
+
+
+def test_all_bits_where_there_is_room_for_them() -> None:
+    mps = searched((2, 4, 8), MPSType.PER_LAYER)
+    whole = 8 * (16 * 27 + 24 * 144 + 5 * 96)
+    assert mps.settle("1 MB", "size") == whole == packed_bits(mps)
+
+
+def test_what_the_search_prefers_keeps_its_bits() -> None:
+    mps = searched((2, 8), MPSType.PER_CHANNEL)
+    layer = next(module for module in mps.network.layers.values())
+    preference = (layer.choice.alpha[1] - layer.choice.alpha[0]).detach()
+    mps.settle("50 %", "size")
+    wide = layer.choice.best() == 1
+    if wide.any() and not wide.all():
+        assert preference[wide].min() >= preference[~wide].max() - 1e-4
+
+
+def test_a_limit_below_the_least_is_refused_and_changes_nothing() -> None:
+    mps = searched((2, 4, 8), MPSType.PER_CHANNEL)
+    before = [parameter.detach().clone() for parameter in mps.nas_parameters()]
+    with pytest.raises(UsageError, match="no choice of precisions"):
+        mps.settle(100.0, "size")
+    assert all(torch.equal(a, b) for a, b in zip(before, mps.nas_parameters(), strict=True))
