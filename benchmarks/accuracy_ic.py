@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,12 @@ from plinio_deploy.integerize.exact import ExactNetwork
 from plinio_deploy.network import Conv, Linear, Network
 from plinio_deploy.quantization import QuantConfig, QuantNetwork, quantize
 
-SEARCH_EPOCHS, TUNE_EPOCHS = 7, 4
+SEARCH_EPOCHS, TUNE_EPOCHS = 4, 7
+"""As many together as PLiNIO's 7 and 4: few bits are learned in fine-tuning, not while they still change."""
+
+GENTLE = 3e-7
+"""Price of a bit where a limit says how many there are: enough to rank them."""
+
 INTERPRETED = 64
 """Images that the reference interpreter runs too; all others go through its equal in torch."""
 
@@ -173,8 +179,8 @@ def fixed(task: Task, bits: int, activations: int, epochs: int) -> Row:
     return task.row("fixed" if epochs else "converted", f"w{bits}a{activations}", qnet, after, started)
 
 
-def searched(task: Task, kind: MPSType, precisions: tuple[int, ...], strength: float) -> Row:
-    """7 epochs of MPS on ``params_bit`` at 8-bit activations, 4 of fine-tuning."""
+def searched(task: Task, kind: MPSType, precisions: tuple[int, ...], strength: float, limit: str | None) -> Row:
+    """MPS on ``params_bit`` at 8-bit activations, made to fit a limit if there is one, and fine-tuning."""
     started = time.monotonic()
     course = task.further()
     mps = MPS(
@@ -189,23 +195,31 @@ def searched(task: Task, kind: MPSType, precisions: tuple[int, ...], strength: f
     )
     price = regularizers.BaseRegularizer("size", strength)
     course.fit(mps, 0, SEARCH_EPOCHS, search_optimizers(mps), regularizer=price)
+    if limit is not None:
+        mps.settle(limit, "size")
+    mps.correct_biases(task.course.images[:1024])
     qnet = mps.eval().export()
     after = integer_accuracy(integerize(qnet.eval(), "ic"), task.course)
     course.fit(qnet, SEARCH_EPOCHS, SEARCH_EPOCHS + TUNE_EPOCHS, plain_optimizer(qnet))
     name = "per channel" if kind is MPSType.PER_CHANNEL else "per layer"
-    return task.row(name, f"{strength:g}", qnet, after, started)
+    return task.row(name, limit or f"{strength:g}", qnet, after, started)
 
 
-def plans(task: Task, strengths: Sequence[float]) -> dict[str, Callable[[], Row]]:
+def plans(task: Task, strengths: Sequence[float], limits: Sequence[str]) -> dict[str, Callable[[], Row]]:
     """Rows by key, in the order in which they are made."""
     total = SEARCH_EPOCHS + TUNE_EPOCHS
     found: dict[str, Callable[[], Row]] = {"converted-8": lambda: fixed(task, 8, 8, 0)}
-    for strength in strengths:
-        found[f"channel-{strength:g}"] = lambda s=strength: searched(task, MPSType.PER_CHANNEL, (0, 2, 4, 8), s)
-    for strength in strengths:
-        found[f"layer-{strength:g}"] = lambda s=strength: searched(task, MPSType.PER_LAYER, (2, 4, 8), s)
+    goals: list[tuple[float, str | None]] = [(strength, None) for strength in strengths]
+    goals += [(GENTLE, limit) for limit in limits]
+    for name, kind, precisions in (
+        ("channel", MPSType.PER_CHANNEL, (0, 2, 4, 8)),
+        ("layer", MPSType.PER_LAYER, (2, 4, 8)),
+    ):
+        for strength, limit in goals:
+            key = f"{name}-{limit or format(strength, 'g')}".replace(" ", "")
+            found[key] = partial(searched, task, kind, precisions, strength, limit)
     for bits in (8, 4, 2):
-        found[f"fixed-{bits}"] = lambda b=bits: fixed(task, b, 8, total)
+        found[f"fixed-{bits}"] = partial(fixed, task, bits, 8, total)
     return found
 
 
@@ -216,8 +230,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=24, help="of the float seed")
     parser.add_argument("--images", type=int, help="training images; all by default")
     parser.add_argument("--test-images", type=int, help="test images; all by default")
-    parser.add_argument("--strengths", type=float, nargs="+", default=[1e-6])
-    parser.add_argument("--only", nargs="+", help="keys of rows, such as channel-1e-06 or fixed-4")
+    parser.add_argument("--strengths", type=float, nargs="*", default=[1e-6])
+    parser.add_argument("--limits", nargs="*", default=["22 kB"], help="sizes of the weights that searches must meet")
+    parser.add_argument("--only", nargs="+", help="keys of rows, such as channel-22kB, layer-1e-06 or fixed-4")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
@@ -243,7 +258,7 @@ def main() -> int:
         "seed_accuracy": task.seed_accuracy,
         "rows": [],
     }
-    for key, make in plans(task, given.strengths).items():
+    for key, make in plans(task, given.strengths, given.limits).items():
         if given.only is None or key in given.only:
             document["rows"].append(asdict(make()))
             if given.out is not None:

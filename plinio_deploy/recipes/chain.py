@@ -30,6 +30,7 @@ from plinio_deploy.recipes.loop import Loop, ProgressCallback, Searching, Settin
 from plinio_deploy.recipes.training import CALIBRATION_BATCHES, make_qnet, recipe_config
 from plinio_deploy.search import schedules
 from plinio_deploy.search.methods.base import DNAS
+from plinio_deploy.search.methods.mps import MPS, MPSType, get_default_qinfo
 from plinio_deploy.search.methods.pit import PIT
 from plinio_deploy.search.methods.supernet import SuperNet
 from plinio_deploy.search.training import anneal
@@ -185,7 +186,7 @@ class Chain:
         name = method if self._tries < 2 else f"{method} again {self._tries - 1}"
         self._loop(name, nas, plan.search, recipe.search_lr, repr(goal), searching)
         nas.eval()
-        if isinstance(nas, PIT):
+        if isinstance(nas, PIT | MPS):
             _settle(nas, goal if share == 1 else goal.within({}))
         save_module(nas, self._work / f"{method}.safetensors")
         self._architecture[method] = _plain(nas.summary())
@@ -245,10 +246,14 @@ def _decisions(method: str, nas: DNAS, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.Adam(own, lr=recipe.nas_lr)
 
 
-def _settle(nas: PIT, goal: Goal) -> None:
-    """Keep the channels that the search ranks highest, as many as the limits allow, where it has missed one."""
+def _settle(nas: PIT | MPS, goal: Goal) -> None:
+    """Keep what the search ranks highest, as much as the limits allow, where it has missed one.
+
+    A single limit is also filled by bits of weights, if the search has left room below it.
+    """
+    fill = isinstance(nas, MPS) and len(goal.limits) == 1
     for name, limit in goal.limits.items():
-        if measure(nas, [name])[name] > limit:
+        if fill or measure(nas, [name])[name] > limit:
             with contextlib.suppress(UsageError):  # no choice of channels meets it: the firmware will tell by how much
                 nas.settle(limit, name)
 
@@ -291,7 +296,6 @@ def make_searched(
         return SuperNet(model, cost=costs, input_shape=recipe.input_shape, full_cost=True)
     if method == "pit":
         return PIT(model, cost=costs, input_shape=recipe.input_shape, full_cost=True)
-    from plinio_deploy.search.methods.mps import MPS, MPSType, get_default_qinfo
 
     low, high = recipe.input_range
     # Hard: each step trains one network, the one that would be exported, and its price is exactly that network's. A
