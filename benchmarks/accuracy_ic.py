@@ -124,7 +124,8 @@ class Task:
         self.seed_model = self._trained(given.cache)
         self.seed_accuracy = self.course.accuracy(self.seed_model)
         say(f"seed: {self.seed_accuracy:.2f} %")
-        self.channels = sum(m.weight.shape[0] for m in self.seed_model.modules() if hasattr(m, "kernel_size")) + 10
+        weighted = [m for m in self.seed_model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        self.channels = sum(len(module.weight) for module in weighted)
 
     def _trained(self, cache: Path | None) -> nn.Module:
         model = self.course.network()

@@ -82,7 +82,7 @@ def _fill(
     tries = 0
     for choice, other in zip(choices, dearer, strict=True):
         differs = choice.alpha.argmax(0) != other.argmax(0)
-        for channel in torch.atleast_1d(differs).nonzero().flatten().tolist():
+        for channel in differs.reshape(-1).nonzero().flatten().tolist():
             if tries == FILLERS:
                 return reached
             tries += 1
