@@ -39,7 +39,9 @@ class ODiMO_MPS(MPS):  # noqa: N801 (PLiNIO's name)
         input_example, input_shape: see `DNAS`.
         platform: the accelerators.
         full_cost, exclude_names, exclude_types: see `MPS`; what is excluded keeps 8 bits and is assigned to none.
-        temperature, gumbel_softmax, disable_sampling: see `MPS`.
+        temperature, gumbel_softmax, hard_softmax, disable_sampling: see `MPS`. A mixture costs what channels cost that
+            are divided as the mean of their thetas says; lower the temperature towards the end, or take
+            ``hard_softmax``, so that what is exported is divided likewise.
         input_range, calibration, calibration_method, learn_weight_steps: see `MPS`.
 
     Raises:
@@ -60,6 +62,7 @@ class ODiMO_MPS(MPS):  # noqa: N801 (PLiNIO's name)
         exclude_types: Sequence[type[nn.Module]] = (),
         temperature: float = 1.0,
         gumbel_softmax: bool = False,
+        hard_softmax: bool = False,
         disable_sampling: bool = False,
         input_range: tuple[float, float] | tuple[tuple[float, float], ...] = (0.0, 1.0),
         calibration: Iterable[Any] | None = None,
@@ -78,6 +81,7 @@ class ODiMO_MPS(MPS):  # noqa: N801 (PLiNIO's name)
             exclude_types=exclude_types,
             temperature=temperature,
             gumbel_softmax=gumbel_softmax,
+            hard_softmax=hard_softmax,
             disable_sampling=disable_sampling,
             input_range=input_range,
             calibration=calibration,

@@ -137,3 +137,12 @@ def test_unknown_widths_are_refused(bits: int) -> None:
         InputQuantizer(bits, (0.0, 1.0))
     with pytest.raises(UsageError, match="bit width"):
         WeightQuantizer((8, bits or -1), torch.ones(2, 3))
+
+
+def test_narrow_weights_leave_out_the_least_code() -> None:
+    weight = torch.linspace(-1, 1, 21).repeat(2, 1)
+    quantizer = WeightQuantizer((2, 8), weight, narrow=(2,))
+    assert set(quantizer.codes(10 * weight)[0].tolist()) == {-1, 0, 1}
+    assert int(quantizer.codes(10 * weight)[1].min()) == -128
+    assert torch.equal(quantizer.codes(weight)[0], -quantizer.codes(-weight)[0])
+    assert quantizer.low.tolist() == [-1, -128]

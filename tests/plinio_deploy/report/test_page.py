@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from plinio_deploy.codegen import generate
 from plinio_deploy.codegen.manifest import FILE, Manifest
+from plinio_deploy.network import Conv, Network
 from plinio_deploy.report import collect, render
 from tests.plinio_deploy.report.samples import measurement, with_cycles
 from tests.plinio_deploy.toy import toy
@@ -38,8 +40,13 @@ class Checker(HTMLParser):
             self.problems.append(tag)
 
 
-def _page(*measurements: dict[str, Any], recipe: str = "toy", training: dict[str, Any] | None = None) -> str:
-    network = toy()
+def _page(
+    *measurements: dict[str, Any],
+    recipe: str = "toy",
+    training: dict[str, Any] | None = None,
+    network: Network | None = None,
+) -> str:
+    network = network or toy()
     manifest = Manifest.parse(generate(network).files[FILE]).model_dump()
     return render(
         collect(network=network, recipe=recipe, training=training or {}, manifest=manifest, measurements=measurements)
@@ -65,6 +72,18 @@ def test_numbers_that_matter_are_on_it() -> None:
     for text in ("123\u202f456", "98\u202f765", "97.50\u202f%", "bit-exact", "cortex-m4", "rv32imc", "stem", "ab" * 32):
         assert text in page
     assert "gcc 12.2.1, qemu 7.2.22" in page
+
+
+def test_accelerators_have_a_column_where_there_are_any() -> None:
+    network, names = toy(), ("digital", "analog", "analog")
+    ops = tuple(dataclasses.replace(op, accelerators=names) if isinstance(op, Conv) else op for op in network.ops)
+    page = _page(measurement("cortex-m4"), network=dataclasses.replace(network, ops=ops))
+    checker = Checker()
+    checker.feed(page)
+    assert checker.problems == []
+    assert "<td>digital<small>1 ch.</small>analog<small>2 ch.</small></td>" in page
+    assert page.count("<th>Accelerator</th>") == 1
+    assert "Accelerator" not in _page(measurement("cortex-m4"))
 
 
 def test_a_difference_is_said_first() -> None:

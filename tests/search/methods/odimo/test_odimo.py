@@ -175,6 +175,14 @@ def test_other_costs_and_copies() -> None:
     assert other.assignment() == search.assignment()
 
 
+def test_hard_choices_cost_in_training_what_they_cost_exported() -> None:
+    search = toy(seed=2, hard_softmax=True)
+    price = search.cost
+    torch.autograd.backward(price)
+    assert all(alpha.grad is not None and bool(alpha.grad.any()) for alpha in search.nas_parameters())
+    assert float(price.detach()) == pytest.approx(float(search.eval().cost.detach()), rel=1e-6)
+
+
 def test_training_on_digits() -> None:
     torch.manual_seed(0)
     data = load_digits()
