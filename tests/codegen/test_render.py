@@ -11,6 +11,7 @@ import pytest
 from plinio_deploy.codegen import Options, generate, render
 from plinio_deploy.codegen.emit import Helpers
 from plinio_deploy.codegen.layout import tidy
+from tests.codegen.dsp_cases import DSP
 from tests.codegen.edge_cases import NETWORKS as EDGES
 from tests.codegen.ops_cases import CASES
 from tests.networks import packed_rows
@@ -48,6 +49,7 @@ def test_each_helper_is_one_documented_static_inline_function_of_its_name(name: 
 def test_the_golden_cases_use_every_helper() -> None:
     texts = [generate(make()).files["net_kernels.h"].decode() for make in CASES.values()]
     texts += [generate(make(), Options(isa=isa)).files["net_kernels.h"].decode() for make in EDGES for isa in ISAS]
+    texts += [generate(make(), Options(isa=("dsp",))).files["net_kernels.h"].decode() for make in DSP.values()]
     texts.append(generate(packed_rows()).files["net_kernels.h"].decode())
     unused = [name for name in HELPERS if not any(f" net_{name}(" in text for text in texts)]
     assert unused == []
