@@ -8,6 +8,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load
 
 from plinio_deploy import interpreter, printer, storage
@@ -15,7 +17,9 @@ from plinio_deploy.errors import InvalidNetwork
 from plinio_deploy.integerize import split
 from plinio_deploy.network import Concat, Conv, Flavour, Linear, Network
 from plinio_deploy.verify import verify
+from tests.networks import random_inputs
 from tests.plinio_deploy.toy import toy
+from tests.random_networks import random_network
 
 
 def assigned(flavour: Flavour = "hi32", **accelerators: tuple[str, ...]) -> Network:
@@ -51,6 +55,26 @@ def test_a_split_network_computes_the_same(flavour: Flavour) -> None:
     joined = [op for op in parts.ops if isinstance(op, Concat) and op.name.endswith("joined")]
     assert [len(op.inputs) for op in joined] == [2, 3]
     assert parts.outputs == network.outputs
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10_000))
+def test_any_assignment_can_be_split(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_network(seed, 5)
+    ops = tuple(
+        dataclasses.replace(op, accelerators=tuple(rng.choice(["a", "b", "c"], len(op.bias)).tolist()))
+        if isinstance(op, Conv | Linear)
+        else op
+        for op in network.ops
+    )
+    parts = split(verify(dataclasses.replace(network, ops=ops)))
+    inputs = random_inputs(network, 2)
+    whole, cut = interpreter.run(network, inputs), interpreter.run(parts, inputs)
+    assert all(np.array_equal(whole[name], cut[name]) for name in whole)
+    for op in parts.ops:
+        if isinstance(op, Conv | Linear):
+            assert len(set(op.accelerators)) == 1 or (isinstance(op, Conv) and op.groups > 1)
 
 
 def test_what_needs_no_cut_stays() -> None:
