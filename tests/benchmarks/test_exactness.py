@@ -49,7 +49,7 @@ def test_a_wrong_channel_is_counted() -> None:
     course = Course(recipe, recipe.data(), steps=1, qat_steps=0, seed=0)
     qnet = course.quantized(course.trained(), "mixed")
     made = lower(qnet)
-    name = next(name for name, own in made.elements.items() if made.network.tensors[name].channels == 8)
+    name = next(name for name in made.elements if made.network.tensors[name].channels == 8)
     made.elements[name][:] = made.elements[name][::-1].copy()
     assert differing_codes(qnet, made, torch.from_numpy(course.data.test.x[:4])) > 0
 

@@ -57,10 +57,10 @@ def test_all_bits_where_there_is_room_for_them() -> None:
 
 def test_what_the_search_prefers_keeps_its_bits() -> None:
     mps = searched((2, 8), MPSType.PER_CHANNEL)
-    layer = next(module for module in mps.network.layers.values())
-    preference = (layer.choice.alpha[1] - layer.choice.alpha[0]).detach()
+    choice = mps.network.choices()[0]
+    preference = (choice.alpha[1] - choice.alpha[0]).detach()
     mps.settle("50 %", "size")
-    wide = layer.choice.best() == 1
+    wide = choice.best() == 1
     if wide.any() and not wide.all():
         assert preference[wide].min() >= preference[~wide].max() - 1e-4
 
