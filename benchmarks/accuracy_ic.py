@@ -36,9 +36,6 @@ from plinio_deploy.quantization import QuantConfig, QuantNetwork, quantize
 SEARCH_EPOCHS, TUNE_EPOCHS = 4, 7
 """As many together as PLiNIO's 7 and 4: few bits are learned in fine-tuning, not while they still change."""
 
-GENTLE = 3e-7
-"""Price of a bit where a limit says how many there are: enough to rank them."""
-
 INTERPRETED = 64
 """Images that the reference interpreter runs too; all others go through its equal in torch."""
 
@@ -181,7 +178,7 @@ def fixed(task: Task, bits: int, activations: int, epochs: int) -> Row:
 
 
 def searched(task: Task, kind: MPSType, precisions: tuple[int, ...], strength: float, limit: str | None) -> Row:
-    """MPS on ``params_bit`` at 8-bit activations, made to fit a limit if there is one, and fine-tuning."""
+    """MPS on ``params_bit`` at 8-bit activations, at a price or towards a limit, and fine-tuning."""
     started = time.monotonic()
     course = task.further()
     mps = MPS(
@@ -194,7 +191,11 @@ def searched(task: Task, kind: MPSType, precisions: tuple[int, ...], strength: f
         hard_softmax=True,
         calibration=task.calibration(),
     )
-    price = regularizers.BaseRegularizer("size", strength)
+    price: Any = (
+        regularizers.BaseRegularizer("size", strength)
+        if limit is None
+        else regularizers.DUCCIO({"size": limit}, task_loss=1.0)
+    )
     course.fit(mps, 0, SEARCH_EPOCHS, search_optimizers(mps), regularizer=price)
     if limit is not None:
         mps.settle(limit, "size")
@@ -211,7 +212,7 @@ def plans(task: Task, strengths: Sequence[float], limits: Sequence[str]) -> dict
     total = SEARCH_EPOCHS + TUNE_EPOCHS
     found: dict[str, Callable[[], Row]] = {"converted-8": lambda: fixed(task, 8, 8, 0)}
     goals: list[tuple[float, str | None]] = [(strength, None) for strength in strengths]
-    goals += [(GENTLE, limit) for limit in limits]
+    goals += [(0.0, limit) for limit in limits]
     for name, kind, precisions in (
         ("channel", MPSType.PER_CHANNEL, (0, 2, 4, 8)),
         ("layer", MPSType.PER_LAYER, (2, 4, 8)),
