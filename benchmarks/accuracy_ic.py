@@ -140,6 +140,7 @@ class Task:
         """The same data under a cosine of its own over the further epochs."""
         course = object.__new__(Course)
         course.__dict__.update(self.course.__dict__)
+        course.rate = self.given.rate
         course.budget = replace(self.course.budget, epochs=SEARCH_EPOCHS + TUNE_EPOCHS)
         course.generator = torch.Generator().manual_seed(self.given.seed + 1)
         torch.manual_seed(self.given.seed + 1)
@@ -235,6 +236,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--strengths", type=float, nargs="*", default=[1e-6])
     parser.add_argument("--limits", nargs="*", default=["22 kB"], help="sizes of the weights that searches must meet")
     parser.add_argument("--only", nargs="+", help="keys of rows, such as channel-22kB, layer-1e-06 or fixed-4")
+    parser.add_argument("--rate", type=float, default=7e-4, help="learning rate of all that follows the float seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)

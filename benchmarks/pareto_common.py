@@ -111,6 +111,7 @@ class Course:
         self.images = torch.from_numpy(self.train.x).to(self.device)
         self.labels = torch.from_numpy(self.train.y).to(self.device)
         self.generator = torch.Generator().manual_seed(seed)
+        self.rate = LEARNING_RATE
 
     def network(self, width: float = 1.0) -> ResNet8:
         """A fresh ResNet8, the same for the same seed and width."""
@@ -148,7 +149,7 @@ class Course:
         net = optimizer.net if isinstance(optimizer, training.Optimizers) else optimizer
         for epoch in range(first, last):
             for group in net.param_groups:
-                group["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * epoch / self.budget.epochs))
+                group["lr"] = self.rate * 0.5 * (1 + math.cos(math.pi * epoch / self.budget.epochs))
             if each is not None:
                 each(epoch - first)
             criterion = nn.functional.cross_entropy
