@@ -15,5 +15,6 @@ from __future__ import annotations
 
 from plinio_deploy.codegen.generate import Options, Vectors, generate
 from plinio_deploy.codegen.manifest import Manifest
+from plinio_deploy.codegen.schedule import Schedule
 
-__all__ = ["Manifest", "Options", "Vectors", "generate"]
+__all__ = ["Manifest", "Options", "Schedule", "Vectors", "generate"]

@@ -16,6 +16,7 @@ from plinio_deploy.codegen.lower import Program, Step, lower
 from plinio_deploy.codegen.manifest import BufferEntry, Manifest, StepEntry
 from plinio_deploy.codegen.pack import Array
 from plinio_deploy.codegen.render import helpers, render
+from plinio_deploy.codegen.schedule import Schedule
 from plinio_deploy.errors import UsageError
 from plinio_deploy.network import Concat, Conv, Linear, Network, Tensor
 from plinio_deploy.verify import verify
@@ -33,13 +34,15 @@ class Options:
         isa: features of the target (`plinio_deploy.targets.schema.Feature`) that kernels are chosen and weights laid
             out for. Whatever they are, any C compiler takes the project: where it does not define the feature, the
             plain C twins of the assembly are compiled, which compute the same. None means portable C.
+        schedule: kernels of layers; those that it does not name take the cheapest.
     """
 
     prefix: str = "net"
     isa: tuple[str, ...] = ()
+    schedule: Schedule = Schedule()  # noqa: RUF009 - it cannot be changed
 
     def as_dict(self) -> dict[str, str | list[str]]:
-        """For the manifest."""
+        """For the manifest; the schedule has its own place there."""
         return {"prefix": self.prefix, "isa": sorted(self.isa)}
 
 
@@ -60,6 +63,7 @@ class Layer:
         title: one line: op, geometry, MACs.
         parameters: ``(C type and name, shape)`` of each pointer.
         parts: functions of this layer alone, such as micro-kernels, that stand before it; may be empty.
+        shared: functions that it calls and may share with other layers.
         body: statements of the function.
         arrays: constant data and its C name.
         run_call, trace_call: the call in ``net_run`` and in ``net_step``.
@@ -69,6 +73,7 @@ class Layer:
     title: str
     parameters: tuple[tuple[str, str], ...]
     parts: str
+    shared: tuple[str, ...]
     body: str
     arrays: tuple[tuple[str, Array], ...]
     run_call: str
@@ -100,7 +105,7 @@ def generate(network: Network, options: Options | None = None, vectors: Vectors 
 
     Args:
         network: any integer network; it is verified first.
-        options: prefix and instruction set.
+        options: prefix, instruction set and schedule.
         vectors: samples for ``net_selftest``; without them that function is left out.
 
     Returns:
@@ -109,11 +114,11 @@ def generate(network: Network, options: Options | None = None, vectors: Vectors 
     Raises:
         InvalidNetwork: the network breaks a rule.
         UnsupportedModel: no kernel executes one of its ops.
-        UsageError: the prefix is not usable, or vectors have the wrong size.
+        UsageError: the prefix is not usable, the schedule does not suit, or vectors have the wrong size.
     """
     options = options or Options()
     prefix = names.check_prefix(options.prefix)
-    program = lower(verify(network), prefix, frozenset(options.isa))
+    program = lower(verify(network), prefix, frozenset(options.isa), options.schedule)
     project = _Project(program, options, vectors)
     layers = [_layer(project, step) for step in program.steps]
     document = _manifest(project, layers)
@@ -189,7 +194,7 @@ def _layer(project: _Project, step: Step) -> Layer:
         "names": inputs,
         "output": site.output,
     }
-    parts, body = _parts(project, step, kernel.parts, variables)
+    parts, shared, body = _parts(project, step, kernel.parts, variables)
     parameters = [
         (f"const {Emitter.ctype(tensor)} *{name}", shape_of(tensor))
         for name, tensor in zip(inputs, site.inputs, strict=True)
@@ -202,6 +207,7 @@ def _layer(project: _Project, step: Step) -> Layer:
         title=_title(step),
         parameters=tuple(parameters),
         parts=parts,
+        shared=shared,
         body=body,
         arrays=tuple((emitter.array(array.suffix), array) for array in kernel.arrays(site)),
         run_call=_call(project.program, step, packed=False),
@@ -209,8 +215,10 @@ def _layer(project: _Project, step: Step) -> Layer:
     )
 
 
-def _parts(project: _Project, step: Step, template: str | None, variables: Mapping[str, object]) -> tuple[str, str]:
-    """What stands before a layer's function, and the function with its names: layers with equal parts share them.
+def _parts(
+    project: _Project, step: Step, template: str | None, variables: Mapping[str, object]
+) -> tuple[str, tuple[str, ...], str]:
+    """What stands before a layer's function, the names of its parts, and its body: layers with equal parts share them.
 
     A part is what stands behind a line ``#part NAME``; it defines ``LOCAL_NAME``. Text before the first is not shared.
     """
@@ -228,7 +236,7 @@ def _parts(project: _Project, step: Step, template: str | None, variables: Mappi
         text = re.sub(rf"{_LOCAL}_\w+", lambda found: names_of.get(found[0], found[0]), text)
         return text.replace(_LOCAL, step.symbol)
 
-    return named("\n".join(kept)), named(body)
+    return named("\n".join(kept)), tuple(names_of.values()), named(body)
 
 
 def _title(step: Step) -> str:
@@ -292,6 +300,7 @@ def _step_entry(program: Program, layer: Layer) -> StepEntry:
         offset=place.offset,
         weights_bytes=sum(array.nbytes for _, array in layer.arrays),
         kernel=step.kernel.name,
+        parts=list(layer.shared),
         accelerators=dict(sorted(Counter(accelerators).items())),
     )
 
@@ -328,6 +337,7 @@ def _manifest(project: _Project, layers: Sequence[Layer]) -> Manifest:
             for name, (first, last) in program.lifetimes.items()
         ],
         entry=f"{prefix}_run",
+        schedule=dict(sorted(options.schedule.layers.items())),
     )
 
 

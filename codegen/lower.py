@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from plinio_deploy.codegen import names, registry
+from plinio_deploy.codegen import names
 from plinio_deploy.codegen.kernel import Kernel, Site
 from plinio_deploy.codegen.liveness import Block
 from plinio_deploy.codegen.memory import MemoryPlan, plan
+from plinio_deploy.codegen.schedule import Schedule
 from plinio_deploy.network import Network, Tensor, op_inputs
 
 
@@ -98,23 +99,27 @@ class _Aliases:
         self.source[tensor] = self.root(source)
 
 
-def lower(network: Network, prefix: str, isa: frozenset[str]) -> Program:
+def lower(network: Network, prefix: str, isa: frozenset[str], schedule: Schedule | None = None) -> Program:
     """Choose kernels, decide what shares memory, and place everything.
 
     Args:
         network: verified.
         prefix: of all symbols, checked.
         isa: instruction set features that kernels may use.
+        schedule: kernels of some layers or all; the others take the cheapest.
 
     Raises:
         UnsupportedModel: an op that no kernel executes.
+        UsageError: the schedule does not suit the network.
     """
+    schedule = schedule or Schedule()
+    schedule.check(network)
     aliases = _Aliases(network)
     chosen: list[tuple[Site, Kernel]] = []
     for op in network.ops:
         may_alias = aliases.may_join(op.output, op_inputs(op)[0])
         site = Site.of(network, op, isa, may_alias=may_alias)
-        kernel = registry.choose(site)
+        kernel = schedule.kernel(site)
         if kernel.template is None:
             aliases.join(op.output, op_inputs(op)[0])
         else:

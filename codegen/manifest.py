@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from plinio_deploy.codegen.schedule import LayerSchedule
 from plinio_deploy.errors import UsageError
 
 FILE = "manifest.json"
@@ -33,6 +34,7 @@ class StepEntry(_Entry):
         offset: in bytes.
         weights_bytes: constant data of the layer: weights, biases, multipliers.
         kernel: which kernel executes it.
+        parts: functions that it calls and may share with other layers: micro-kernels.
         accelerators: output channels by the accelerator they are meant for; empty without an assignment.
     """
 
@@ -49,6 +51,7 @@ class StepEntry(_Entry):
     offset: int
     weights_bytes: int
     kernel: str
+    parts: list[str] = Field(default_factory=list)
     accelerators: dict[str, int] = Field(default_factory=dict)
 
 
@@ -81,6 +84,7 @@ class Manifest(_Entry):
         aliases: tensors that are the bytes of another, by name.
         buffers: what lies in the arena.
         entry: the function that runs one inference.
+        schedule: of the layers whose kernels were told, by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
@@ -103,6 +107,7 @@ class Manifest(_Entry):
     aliases: dict[str, str]
     buffers: list[BufferEntry]
     entry: str
+    schedule: dict[str, LayerSchedule] = Field(default_factory=dict)
 
     def dump(self) -> bytes:
         """JSON text; equal manifests make equal bytes."""

@@ -37,6 +37,15 @@ def generate(
             show_default="portable C",
         ),
     ] = None,
+    schedule: Annotated[
+        Path | None,
+        typer.Option(
+            "--schedule",
+            metavar="FILE",
+            help="Kernels of layers, as `tune` writes them.",
+            show_default="the cheapest by estimate",
+        ),
+    ] = None,
 ) -> None:
     """Write C for an integer network. The same network gives the same bytes, everywhere.
 
@@ -48,7 +57,7 @@ def generate(
     from plinio_deploy.pipeline.workspace import Workspace
 
     request = Request(Workspace(out), targets=(target,) if target is not None else (), prefix=prefix)
-    record = line.generate_only(request, network, terminal)
+    record = line.generate_only(request, network, terminal, schedule)
     project = request.workspace.generate.path / PROJECT
     terminal.print(f"C project: {project}")
     terminal.document(success("generate", out=str(out), project=str(project), facts=dict(record.facts)))

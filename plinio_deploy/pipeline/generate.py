@@ -39,7 +39,7 @@ def run(folder: StageFolder, network: Network, data: TestData | None, options: O
     vectors = _vectors(network, data)
     inputs = {
         "network": storage.digest(network),
-        "options": digest_json(options.as_dict()),
+        "options": digest_json([options.as_dict(), options.schedule.model_dump()]),
         "vectors": sha256(b"".join([*vectors.inputs, *vectors.outputs])) if vectors else "",
         "code": package_digest(*_CODE),
     }

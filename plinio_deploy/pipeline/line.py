@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from plinio_deploy import storage
-from plinio_deploy.codegen import Options
+from plinio_deploy.codegen import Options, Schedule
 from plinio_deploy.codegen.names import check_prefix
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import UsageError
@@ -144,13 +144,19 @@ def _made(workspace: Workspace, task: search.Task, terminal: Terminal, last: str
     return made
 
 
-def generate_only(request: Request, network_folder: Path | None, terminal: Terminal) -> Record:
+def generate_only(
+    request: Request, network_folder: Path | None, terminal: Terminal, schedule: Path | None = None
+) -> Record:
     """Stage `generate` alone.
 
     Args:
         request: names the folder of the run and the prefix.
         network_folder: where the network lies; ``None`` for the run's own.
         terminal: told what goes on.
+        schedule: file with the kernels of layers; ``None`` takes the cheapest.
+
+    Raises:
+        UsageError: the schedule cannot be read or does not suit the network.
     """
     workspace = request.workspace
     folder = workspace.integerize.path if network_folder is None else network_folder
@@ -158,7 +164,11 @@ def generate_only(request: Request, network_folder: Path | None, terminal: Termi
     network = storage.load(folder)
     data = load_test_data(folder)[0] if (folder / "test_data.npz").exists() else None
     targets = preflight.load_targets(request.targets)
-    options = Options(prefix=check_prefix(request.prefix), isa=targets[0].features if targets else ())
+    options = Options(
+        prefix=check_prefix(request.prefix),
+        isa=targets[0].features if targets else (),
+        schedule=Schedule.load(schedule) if schedule is not None else Schedule(),
+    )
     workspace.check_writable()
     with workspace.locked():
         return generate.run(workspace.generate, network, data, options, terminal)

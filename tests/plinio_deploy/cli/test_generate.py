@@ -5,6 +5,8 @@ from pathlib import Path
 
 from plinio_deploy import storage
 from plinio_deploy.cli import main
+from plinio_deploy.codegen import Schedule
+from plinio_deploy.pipeline.generate import load_project
 from tests.plinio_deploy.cli.conftest import RunJson
 from tests.plinio_deploy.toy import toy
 
@@ -22,3 +24,14 @@ def test_a_network_from_elsewhere(tmp_path: Path, capsys: object) -> None:
     project = tmp_path / "out" / "generate" / "project"
     assert (project / "net.c").is_file()
     assert not (project / "net_selftest.c").exists(), "there are no test data beside that network"
+
+
+def test_a_schedule_from_a_file(run_json: RunJson, toy_out: Path, tmp_path: Path) -> None:
+    layer = next(op.name for op in toy().ops if op.kind == "conv")
+    words = ("generate", "--out", str(toy_out), "--schedule", str(tmp_path / "schedule.json"))
+    (tmp_path / "schedule.json").write_bytes(Schedule.of({layer: "conv_plain"}).dump())
+    run_json(*words)
+    _, manifest = load_project(toy_out / "generate" / "project")
+    assert {name: item.kernel for name, item in manifest.schedule.items()} == {layer: "conv_plain"}
+    (tmp_path / "schedule.json").write_bytes(Schedule.of({layer: "conv_dsp"}).dump())
+    assert "conv_plain" in str(run_json(*words, code=2)["error"])

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A schedule: which kernel executes which layer, as data. Layers that it does not name take the cheapest kernel.
+
+::
+
+    {"schema": 1, "layers": {"conv1": {"kernel": "conv_dsp"}}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from plinio_deploy.codegen import registry
+from plinio_deploy.codegen.kernel import Kernel, Site
+from plinio_deploy.errors import UsageError
+from plinio_deploy.network import Network
+
+FILE = "schedule.json"
+
+
+class LayerSchedule(BaseModel):
+    """How one layer is executed.
+
+    Attributes:
+        kernel: name of the kernel.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kernel: str
+
+
+class Schedule(BaseModel):
+    """The whole document.
+
+    Attributes:
+        schema_version: ``schema`` in JSON; 1.
+        layers: by the name of the op.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    layers: dict[str, LayerSchedule] = Field(default_factory=dict)
+
+    @staticmethod
+    def of(kernels: Mapping[str, str]) -> Schedule:
+        """The schedule that gives each layer the kernel of a name."""
+        return Schedule(layers={layer: LayerSchedule(kernel=name) for layer, name in sorted(kernels.items())})
+
+    def dump(self) -> bytes:
+        """JSON text, sorted; equal schedules make equal bytes."""
+        ordered = self.model_copy(update={"layers": dict(sorted(self.layers.items()))})
+        return (ordered.model_dump_json(indent=2, by_alias=True) + "\n").encode()
+
+    @staticmethod
+    def load(path: Path) -> Schedule:
+        """The schedule in a file.
+
+        Raises:
+            UsageError: it cannot be read, or is no schedule.
+        """
+        try:
+            return Schedule.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise UsageError("the schedule cannot be read", where=str(path), got=error.strerror) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UsageError(
+                "the schedule cannot be read",
+                where=f"{path}: {'.'.join(str(part) for part in first['loc'])}",
+                got=first["msg"],
+                hints=("plinio-deploy tune writes one",),
+            ) from error
+
+    def check(self, network: Network) -> None:
+        """Raises `UsageError` if it names a layer that the network lacks."""
+        known = [op.name for op in network.ops]
+        unknown = sorted(set(self.layers) - set(known))
+        if unknown:
+            raise UsageError(
+                "the schedule names a layer that the network does not have",
+                got=", ".join(unknown),
+                expected="some of " + ", ".join(known),
+            )
+
+    def kernel(self, site: Site) -> Kernel:
+        """The kernel of a site: the scheduled one, or else the cheapest.
+
+        Raises:
+            UsageError: the scheduled kernel does not execute it.
+            UnsupportedModel: no kernel does.
+        """
+        wanted = self.layers.get(site.op.name)
+        if wanted is None:
+            return registry.choose(site)
+        able = {kernel.name: kernel for kernel in registry.candidates(site)}
+        if wanted.kernel not in able:
+            raise UsageError(
+                f"the scheduled kernel does not execute this {site.op.kind}",
+                where=f"layer {site.op.name}, features {sorted(site.isa) or 'none'}",
+                got=wanted.kernel,
+                expected="one of " + ", ".join(able),
+            )
+        return able[wanted.kernel]
