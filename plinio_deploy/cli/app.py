@@ -20,6 +20,7 @@ from plinio_deploy.cli import (
     search,
     targets,
     train,
+    tune,
 )
 
 app = typer.Typer(
@@ -58,6 +59,7 @@ app.command(rich_help_panel=WHOLE)(run.run)
 app.command(rich_help_panel=STAGES)(train.train)
 app.command(rich_help_panel=STAGES)(search.search)
 app.command(rich_help_panel=STAGES)(integerize.integerize)
+app.command(rich_help_panel=STAGES)(tune.tune)
 app.command(rich_help_panel=STAGES)(generate.generate)
 app.command(rich_help_panel=STAGES)(build.build)
 app.command(rich_help_panel=STAGES)(measure.measure)

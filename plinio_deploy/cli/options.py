@@ -198,6 +198,11 @@ TuneEpochs = Annotated[
     ),
 ]
 
+Tune = Annotated[
+    bool,
+    typer.Option("--tune", help="Choose kernels by measuring them on the target; see the verb tune."),
+]
+
 DEFAULT_OUT = Path("out")
 DEFAULT_TRACE_SAMPLES = 16
 

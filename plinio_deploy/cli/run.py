@@ -32,6 +32,7 @@ def run(
     max_cycles: options.MaxCycles = None,
     search_epochs: options.SearchEpochs = None,
     tune_epochs: options.TuneEpochs = None,
+    tune: options.Tune = False,
 ) -> None:
     """Train, search if asked to, integerize, generate, build, measure and report, in one go.
 
@@ -54,6 +55,7 @@ def run(
         trace_samples=trace_samples,
         data=data,
         search=requests.search(methods, strength, cost, (max_flash, max_ram, max_cycles), (search_epochs, tune_epochs)),
+        tune=tune,
     )
     result = run_line(request, terminal)
     page: Path = request.workspace.report.path / "report.html"

@@ -16,7 +16,6 @@ from typing import Any
 
 from plinio_deploy.codegen import Manifest, Options, generate
 from plinio_deploy.codegen.manifest import FILE as MANIFEST
-from plinio_deploy.console import Terminal
 from plinio_deploy.errors import DoesNotFit, UsageError
 from plinio_deploy.network import Network
 from plinio_deploy.pipeline.build import Project, room_for
@@ -81,32 +80,6 @@ def sizes(network: Network, targets: Sequence[Target], options: Options) -> dict
 def portable(target: Target) -> Target:
     """The same target, for which portable C is generated: several times slower than kernels of its own, but smaller."""
     return target.model_copy(update={"features": ()})
-
-
-def with_kernels_that_fit(
-    network: Network, targets: Sequence[Target], limits: Limits, options: Options, terminal: Terminal
-) -> tuple[Target, ...]:
-    """Targets with the fastest kernels that the limits on memory leave room for.
-
-    Args:
-        network: the integer network.
-        targets: those that have fast kernels and miss a limit with them, but not without, come back as `portable`.
-        limits: nothing changes where neither flash nor RAM is limited.
-        options: of the code generator.
-        terminal: told of every target that has to do without.
-    """
-    found = []
-    for target in targets:
-        chosen = target
-        if target.features and {"flash", "ram"} & set(limits.given()):
-            over = excess(sizes(network, (target,), options), limits, slack=0.0)
-            small = portable(target)
-            if over and not excess(sizes(network, (small,), options), limits, slack=0.0):
-                text = ", ".join(f"{name} by {value:.0f} bytes" for name, value in over.items())
-                terminal.note(f"{target.name}: portable kernels, for the fast ones miss the limit on {text}")
-                chosen = small
-        found.append(chosen)
-    return tuple(found)
 
 
 def overhead(found: Mapping[str, Sizes]) -> dict[str, int]:

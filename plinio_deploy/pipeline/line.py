@@ -20,7 +20,18 @@ from plinio_deploy.codegen.names import check_prefix
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import UsageError
 from plinio_deploy.network import Network
-from plinio_deploy.pipeline import budget, build, generate, integerize, measure, preflight, report, search, train
+from plinio_deploy.pipeline import (
+    budget,
+    build,
+    generate,
+    integerize,
+    measure,
+    preflight,
+    report,
+    search,
+    train,
+    tuning,
+)
 from plinio_deploy.pipeline.rehearse import rehearse
 from plinio_deploy.pipeline.request import METHODS, Request
 from plinio_deploy.pipeline.stage import Record
@@ -66,9 +77,11 @@ def run_line(request: Request, terminal: Terminal) -> Result:
     with workspace.locked():
         made = _made(workspace, task, terminal)
         network, data = _integerized(workspace)
-        targets = budget.with_kernels_that_fit(network, targets, request.search.limits, options, terminal)
-        generated = _generate(workspace, targets, network, data, options, terminal)
-        projects = {target.name: _project_for(workspace, target) for target in targets}
+        schedules = tuning.schedules(
+            workspace, network, targets, request.search.limits, options, terminal, always=request.tune
+        )
+        generated, folders = _generate(workspace, targets, network, data, options, schedules, terminal)
+        projects = {name: build.Project(*generate.load_project(folder)) for name, folder in folders.items()}
         project = projects[targets[0].name] if targets else _project(workspace)
         bench = _bench(request, network, project)
         bench.reference()
@@ -174,6 +187,22 @@ def generate_only(
         return generate.run(workspace.generate, network, data, options, terminal)
 
 
+def tune_only(request: Request, terminal: Terminal) -> dict[str, Record]:
+    """Stage `tune` alone, for every target asked for, within the limits on flash and RAM."""
+    targets = preflight.load_targets(request.targets)
+    preflight.require_tools(targets, measuring=True)
+    workspace, options = request.workspace, Options(prefix=check_prefix(request.prefix))
+    folder = workspace.integerize.path
+    _expect(folder / storage.STRUCTURE_FILE, "an integer network", "plinio-deploy integerize RECIPE --out", workspace)
+    network, limits = storage.load(folder), request.search.limits
+    workspace.check_writable()
+    with workspace.locked():
+        return {
+            target.name: tuning.run(workspace.tune(target.name), network, target, limits, options, terminal)
+            for target in targets
+        }
+
+
 def build_only(request: Request, terminal: Terminal) -> dict[str, Record]:
     """Stage `build` alone, for every target asked for."""
     targets = preflight.load_targets(request.targets)
@@ -244,15 +273,26 @@ def _generate(
     network: Network,
     data: TestData,
     options: Options,
+    schedules: Mapping[str, Schedule],
     terminal: Terminal,
-) -> dict[str, Record]:
-    """One project for each set of instruction set features among the targets; that of the first is `generate`."""
-    sets = list(dict.fromkeys(tuple(sorted(target.features)) for target in targets)) or [()]
-    records = {}
-    for index, isa in enumerate(sets):
-        folder = workspace.generate_for(isa) if index else workspace.generate
-        records[folder.name] = generate.run(folder, network, data, replace(options, isa=isa), terminal)
-    return records
+) -> tuple[dict[str, Record], dict[str, Path]]:
+    """One project for each set of features and schedule, that of the first target in `generate`, and where each is."""
+    records: dict[str, Record] = {}
+    made: dict[tuple[tuple[str, ...], bytes], Path] = {}
+    folders = {}
+    for target in targets:
+        isa, schedule = tuple(sorted(target.features)), schedules.get(target.name, Schedule())
+        key = (isa, schedule.dump())
+        if key not in made:
+            other = workspace.generate_scheduled(target.name) if schedule.layers else workspace.generate_for(isa)
+            folder = other if made else workspace.generate
+            chosen = replace(options, isa=isa, schedule=schedule)
+            records[folder.name] = generate.run(folder, network, data, chosen, terminal)
+            made[key] = folder.path / generate.PROJECT
+        folders[target.name] = made[key]
+    if not targets:
+        records[workspace.generate.name] = generate.run(workspace.generate, network, data, options, terminal)
+    return records, folders
 
 
 def _project(workspace: Workspace) -> build.Project:

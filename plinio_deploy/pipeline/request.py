@@ -86,6 +86,7 @@ class Request:
         trace_samples: samples of which every tensor is compared.
         data: folder that the recipe reads; ``None`` if it brings its own.
         search: between training and integers.
+        tune: whether kernels are chosen by measurement rather than by estimate.
     """
 
     workspace: Workspace
@@ -97,3 +98,4 @@ class Request:
     trace_samples: int = 16
     data: Path | None = None
     search: Search = field(default_factory=Search)
+    tune: bool = False

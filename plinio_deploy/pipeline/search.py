@@ -165,7 +165,7 @@ def load(task: Task, folder: Path) -> QuantNetwork:
 def rehearse(task: Task, terminal: Terminal) -> dict[str, int]:
     """Bytes that a firmware takes besides the network's constants and activations, from the untrained model.
 
-    Of portable kernels: fast ones are for networks that leave room for them (see `budget.with_kernels_that_fit`). With
+    Of portable kernels: fast ones are for networks that leave room for them (see `tuning.schedules`). With
     MPS among the methods layers mix widths, for the code that this takes, unless the model fits as it is.
 
     Raises:

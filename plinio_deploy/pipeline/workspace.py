@@ -30,6 +30,8 @@ class Workspace:
         out/integerize/         network.json, weights.safetensors, test set as codes
         out/generate/           project/: the C project, of the first target where there are several
         out/generate-<isa>/     the same for targets with other instruction set features
+        out/generate-for/<target>/  the same for targets with a schedule of their own
+        out/tune/<target>/      schedule.json, and tuning.json with all that was measured for it
         out/build/<target>/     firmware.elf and its sizes
         out/measure/<target>/   measurement.json
         out/report/             report.html, report.json
@@ -63,6 +65,14 @@ class Workspace:
     def generate_for(self, isa: Sequence[str]) -> StageFolder:
         """Stage `generate` for targets whose features differ from those of the first target of the run."""
         return StageFolder(self.out, ("-".join(("generate", *(sorted(isa) or ("portable",)))),))
+
+    def generate_scheduled(self, target: str) -> StageFolder:
+        """Stage `generate` for a target, not the first of the run, that has a schedule of its own."""
+        return StageFolder(self.out, ("generate-for", target))
+
+    def tune(self, target: str) -> StageFolder:
+        """Stage `tune` for a target."""
+        return StageFolder(self.out, ("tune", target))
 
     def build(self, target: str) -> StageFolder:
         """Stage `build` for a target."""

@@ -20,6 +20,7 @@ VERBS = [
     "train",
     "search",
     "integerize",
+    "tune",
     "generate",
     "build",
     "measure",

@@ -39,6 +39,18 @@ def test_run_and_then_again(out: Path, run_json: RunJson, capsys: pytest.Capture
     assert "train: unchanged, kept" in printed.err
 
 
+@pytest.mark.qemu
+def test_a_run_with_tuned_kernels_is_exact_on_every_target(run_json: RunJson, tmp_path: Path) -> None:
+    targets = ("host", "cortex-m4", "cortex-m7")
+    words = [word for name in targets for word in ("--target", name)]
+    document = run_json("run", str(TINY), *words, "--epochs", "1", "--tune", "--out", str(tmp_path / "out"))
+    assert [item["target"] for item in document["measurements"]] == list(targets)
+    assert not any(item["differing_samples"] or item["differing_tensors"] for item in document["measurements"])
+    for name, item in zip(targets[1:], document["measurements"][1:], strict=True):
+        tuning = json.loads((tmp_path / "out" / "tune" / name / "tuning.json").read_text(encoding="utf-8"))
+        assert item["total"][tuning["unit"]] <= tuning["default"]["total"]
+
+
 def test_train_and_integerize_stop_where_they_should(tmp_path: Path, run_json: RunJson) -> None:
     out = tmp_path / "out"
     words = [str(TINY), "--epochs", "1", "--qat-epochs", "0", "--seed", "3", "--out", str(out)]

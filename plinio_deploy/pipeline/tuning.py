@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stage `tune`: measures every kernel that could execute a layer, on the target, and chooses one per layer.
+
+Firmware *k* executes each layer by its *k*-th candidate, so there are as many firmwares as the layer with the most has
+candidates. What was measured is kept in the cache under the digest of the generated project, the target and our own
+code: an interrupted tuning goes on from there. The choice is built and measured as a whole and held against the
+default, which stays if it fits and is no slower.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plinio_deploy import storage
+from plinio_deploy.artifact import Artifact, write_atomically
+from plinio_deploy.codegen import Manifest, Options, Schedule, generate
+from plinio_deploy.codegen import registry as kernel_registry
+from plinio_deploy.codegen.lower import lower
+from plinio_deploy.codegen.manifest import FILE as MANIFEST
+from plinio_deploy.codegen.schedule import FILE as SCHEDULE
+from plinio_deploy.console import Terminal
+from plinio_deploy.errors import DoesNotFit, UsageError
+from plinio_deploy.network import Network
+from plinio_deploy.packing import pack
+from plinio_deploy.pipeline import budget
+from plinio_deploy.pipeline.build import Project
+from plinio_deploy.pipeline.calibration.bench import roomy
+from plinio_deploy.pipeline.choice import Candidate, Choice, Problem, choose
+from plinio_deploy.pipeline.request import Limits
+from plinio_deploy.pipeline.stage import Record, StageFolder, digest_json, package_digest, perform
+from plinio_deploy.pipeline.workspace import Workspace
+from plinio_deploy.targets import build as builder
+from plinio_deploy.targets import cache, runners, toolchains
+from plinio_deploy.targets.runners.base import RunRequest, count_request
+from plinio_deploy.targets.schema import Target
+
+TUNING = "tuning.json"
+
+FACTOR = 3.0
+"""Without limits on memory, candidates that are estimated to cost more than so many times the default are left out."""
+
+TRIES = 8
+"""Choices that are built when code turns out larger than the sum of its layers."""
+
+_CODE = ("targets", "firmware", "codegen", "pipeline/tuning.py", "pipeline/choice.py", "pipeline/calibration/bench.py")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one firmware took.
+
+    Attributes:
+        layers: each layer's candidate, in execution order.
+        total: of one inference, calls between layers included.
+        unit: ``cycles`` or ``instructions``.
+    """
+
+    layers: tuple[Candidate, ...]
+    total: int
+    unit: str
+
+
+def run(
+    folder: StageFolder, network: Network, target: Target, limits: Limits, options: Options, terminal: Terminal
+) -> Record:
+    """Tune, unless that has been done; leaves ``schedule.json`` and ``tuning.json``.
+
+    Args:
+        folder: where the stage keeps its result.
+        network: the integer network.
+        target: what to tune for.
+        limits: on flash and RAM of the firmware.
+        options: of the code generator; features and schedule are the tuner's business.
+        terminal: told what goes on.
+
+    Raises:
+        DoesNotFit: no choice was found within the limits.
+        UsageError: the target counts nothing.
+        ToolMissing, BuildFailed, DeviceError: see `plinio_deploy.targets`.
+    """
+    if target.runner == "host":
+        raise UsageError(
+            "the host counts neither cycles nor instructions, so there is nothing to tune for",
+            got=target.name,
+            hints=("tune for a target that QEMU or an RTL model runs: plinio-deploy targets list",),
+        )
+    inputs = {
+        "network": storage.digest(network),
+        "target": digest_json(target.model_dump(mode="json")),
+        "limits": digest_json(dict(limits.given())),
+        "prefix": options.prefix,
+        "compiler": toolchains.require(target.toolchain).banner,
+        "code": package_digest(*_CODE),
+    }
+
+    def make(work: Path) -> Mapping[str, Any]:
+        schedule, document = tune(network, target, limits, options, terminal)
+        write_atomically(work / SCHEDULE, schedule.dump())
+        write_atomically(work / TUNING, (json.dumps(document, indent=2) + "\n").encode())
+        return {"target": target.name, **{key: document[key] for key in ("unit", "default", "tuned")}}
+
+    return perform(folder, inputs, terminal, make)
+
+
+def tune(
+    network: Network, target: Target, limits: Limits, options: Options, terminal: Terminal
+) -> tuple[Schedule, dict[str, Any]]:
+    """The schedule that costs least within the limits, and how it was found (``tuning.json``).
+
+    Raises:
+        DoesNotFit: no choice was found within the limits.
+    """
+    options = replace(options, isa=target.features, schedule=Schedule())
+    bounded = bool({"flash", "ram"} & set(limits.given()))
+    names = candidates(network, target, factor=None if bounded else FACTOR)
+    ranks = max(map(len, names.values()), default=1)
+    schedules = [_schedule(names, tuple(min(rank, len(able) - 1) for able in names.values())) for rank in range(ranks)]
+    measured = _measure_all([replace(options, schedule=schedule) for schedule in schedules], network, target, terminal)
+    layers = [
+        [_of_rank(measured[rank].layers[index], rank) for rank in range(len(able))]
+        for index, able in enumerate(names.values())
+    ]
+    default = tuple(0 for _ in layers)
+    choice, sizes = _within(network, target, limits, options, names, layers)
+    tuned, basis = measured[0], _sizes(network, target, options) if bounded else None
+    if choice != default:
+        (tuned,) = _measure_all([replace(options, schedule=_schedule(names, choice))], network, target, terminal)
+        fits = basis is None or not budget.excess({target.name: basis}, limits, slack=0.0)
+        if fits and tuned.total >= measured[0].total:
+            choice, tuned, sizes = default, measured[0], basis
+    document = {
+        "schema": 1,
+        "target": target.name,
+        "network_digest": storage.digest(network),
+        "unit": tuned.unit,
+        "default": {"total": measured[0].total, **_memory(basis)},
+        "tuned": {"total": tuned.total, **_memory(sizes)},
+        "limits": dict(limits.given()),
+        "firmwares": ranks + (choice != default),
+        "layers": [
+            {
+                "name": name,
+                "chosen": able[index].kernel,
+                "candidates": [
+                    {"kernel": item.kernel, "cost": item.cost, "flash_bytes": item.alone, "scratch_bytes": item.scratch}
+                    for item in able
+                ],
+            }
+            for (name, able, index) in zip(names, layers, choice, strict=True)
+        ],
+    }
+    return _schedule(names, choice), document
+
+
+def schedules(
+    workspace: Workspace,
+    network: Network,
+    targets: Sequence[Target],
+    limits: Limits,
+    options: Options,
+    terminal: Terminal,
+    *,
+    always: bool,
+) -> dict[str, Schedule]:
+    """The schedules of a run's targets, by name; those that are not in it keep the default kernels.
+
+    Args:
+        workspace: of the run.
+        network: the integer network.
+        targets: those with kernels of their own that miss a limit on memory with them are tuned for it: fast kernels
+            where they gain most per byte. Where that finds nothing, the check at the end says what is missed.
+        limits: of the firmware.
+        options: of the code generator.
+        terminal: told what goes on.
+        always: tune for every target that counts something.
+    """
+    found: dict[str, Schedule] = {}
+    for target in targets:
+        over: Mapping[str, float] = {}
+        if target.features and {"flash", "ram"} & set(limits.given()):
+            over = budget.excess(budget.sizes(network, (target,), options), limits, slack=0.0)
+        if target.runner == "host" or not (always or over):
+            continue
+        folder = workspace.tune(target.name)
+        try:
+            run(folder, network, target, limits, options, terminal)
+        except DoesNotFit as error:
+            terminal.note(f"{target.name}: {error}")
+            continue
+        found[target.name] = Schedule.load(folder.path / SCHEDULE)
+        if over:
+            text = ", ".join(f"{name} by {value:.0f} bytes" for name, value in over.items())
+            terminal.note(f"{target.name}: smaller kernels in places, for the fast ones miss the limit on {text}")
+    return found
+
+
+def candidates(network: Network, target: Target, *, factor: float | None = None) -> dict[str, tuple[str, ...]]:
+    """The kernels that could execute each layer, the default one first, by name of the layer in execution order.
+
+    Args:
+        network: the integer network.
+        target: whose features they may use.
+        factor: leaves out those estimated to cost more than so many times the default; ``None`` leaves out none.
+    """
+    found = {}
+    for step in lower(network, "net", frozenset(target.features)).steps:
+        able = [kernel for kernel in kernel_registry.candidates(step.site) if kernel.template is not None]
+        most = float("inf") if factor is None else factor * step.kernel.cost(step.site)
+        found[step.site.op.name] = tuple(
+            kernel.name for kernel in able if kernel.name == step.kernel.name or kernel.cost(step.site) <= most
+        )
+    return found
+
+
+def _schedule(names: Mapping[str, Sequence[str]], choice: Choice) -> Schedule:
+    return Schedule.of({layer: able[index] for (layer, able), index in zip(names.items(), choice, strict=True)})
+
+
+def _of_rank(candidate: Candidate, rank: int) -> Candidate:
+    """The same with parts that are told from those of other firmwares, whose symbols may be equal."""
+    return replace(candidate, parts={f"{rank}:{name}": size for name, size in candidate.parts.items()})
+
+
+def _memory(sizes: budget.Sizes | None) -> dict[str, int]:
+    return {} if sizes is None else {"flash_bytes": sizes.flash, "ram_bytes": sizes.ram, "arena_bytes": sizes.arena}
+
+
+def _sizes(network: Network, target: Target, options: Options) -> budget.Sizes:
+    return budget.sizes(network, (target,), options)[target.name]
+
+
+def _within(
+    network: Network,
+    target: Target,
+    limits: Limits,
+    options: Options,
+    names: Mapping[str, Sequence[str]],
+    layers: Sequence[Sequence[Candidate]],
+) -> tuple[Choice, budget.Sizes | None]:
+    """The best choice whose firmware, built as a whole, stays within the limits, and what it takes."""
+    if limits.flash is None and limits.ram is None:
+        choice = choose(Problem(layers))
+        assert choice is not None, "without limits every choice is possible"
+        return choice, None
+    arenas: dict[Choice, int] = {}
+
+    def arena(choice: Choice) -> int:
+        if choice not in arenas:
+            program = lower(network, options.prefix, frozenset(target.features), _schedule(names, choice))
+            arenas[choice] = program.memory.arena_bytes
+        return arenas[choice]
+
+    choice = tuple(0 for _ in layers)
+    sizes = _sizes(network, target, options)
+    rest = {"flash": sizes.flash - Problem(layers).flash(choice), "ram": sizes.ram - sizes.arena}
+    for _ in range(TRIES):
+        room = {name: None if limit is None else limit - rest[name] for name, limit in _bytes(limits).items()}
+        chosen = choose(Problem(layers, room["flash"], room["ram"], arena))
+        if chosen is None:
+            break
+        sizes = _sizes(network, target, replace(options, schedule=_schedule(names, chosen)))
+        over = budget.excess({target.name: sizes}, limits, slack=0.0)
+        if not over:
+            return chosen, sizes
+        for name, excess in over.items():
+            rest[name] += max(1, round(excess))
+    raise DoesNotFit(
+        f"no choice of kernels was found for {target.name} within the limits",
+        got=", ".join(f"{name} {getattr(sizes, name)}" for name in limits.given() if name != "cycles"),
+        expected=", ".join(f"at most {limit} of {name}" for name, limit in limits.given().items() if name != "cycles"),
+        hints=("raise the limits", "search for a smaller network: plinio-deploy run --methods pit,mps"),
+    )
+
+
+def _bytes(limits: Limits) -> dict[str, int | None]:
+    return {"flash": limits.flash, "ram": limits.ram}
+
+
+def _measure_all(tried: Sequence[Options], network: Network, target: Target, terminal: Terminal) -> list[Measured]:
+    """Each options' firmware, as many at a time as there are processors."""
+    measured = []
+    with terminal.progress(f"tune {target.name}", len(tried)) as advance, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for result in pool.map(lambda options: measure(network, target, options), tried):
+            measured.append(result)
+            advance(len(measured), f"{result.total} {result.unit}")
+    return measured
+
+
+def measure(network: Network, target: Target, options: Options) -> Measured:
+    """One inference on random codes, with all the memory of the emulator; from the cache if it was measured before."""
+    artifact = generate(network, options)
+    roomier = roomy(target)
+    key = [
+        artifact.digest(),
+        roomier.model_dump(mode="json"),
+        toolchains.require(target.toolchain).banner,
+        package_digest(*_CODE),
+    ]
+    path = cache.file(
+        "tuning", f"{digest_json(key)}.json", lambda work: _write(work, artifact, network, roomier, options)
+    )
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return Measured(tuple(Candidate(**item) for item in document["layers"]), document["total"], document["unit"])
+
+
+def _write(work: Path, artifact: Artifact, network: Network, target: Target, options: Options) -> Path:
+    manifest = Manifest.parse(artifact.files[MANIFEST])
+    built = builder.build(artifact, Project(artifact, manifest).inputs, target, work / "build")
+    count = count_request(built.image, [step.symbol for step in manifest.steps], prefix=manifest.prefix)
+    rng = np.random.default_rng(0)
+    sample = b"".join(
+        pack(tensor, rng.integers(tensor.qmin, tensor.qmax + 1, size=(1, *tensor.shape)))
+        for tensor in network.input_tensors()
+    )
+    result = runners.for_target(target).run(built.elf, RunRequest("outputs", sample, 1, count, timeout_s=600.0))
+    counted = result.cycles or result.instructions
+    assert counted is not None, "this runner counts"
+    program = lower(network, options.prefix, frozenset(options.isa), options.schedule)
+
+    def code(symbol: str) -> int:
+        return sum(found.size for found in built.image.named(symbol))
+
+    layers = [
+        {
+            "kernel": entry.kernel,
+            "cost": counted.by_symbol.get(entry.symbol, 0),
+            "flash": code(entry.symbol) + entry.weights_bytes,
+            "scratch": step.kernel.scratch_bytes(step.site),
+            "parts": {part: code(part) for part in entry.parts},
+        }
+        for entry, step in zip(manifest.steps, program.steps, strict=True)
+    ]
+    unit = "instructions" if result.cycles is None else "cycles"
+    path = work / "result.json"
+    path.write_text(json.dumps({"layers": layers, "total": counted.total, "unit": unit}), encoding="utf-8")
+    return path

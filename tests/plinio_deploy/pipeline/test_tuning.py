@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plinio_deploy.codegen import Options, Schedule
+from plinio_deploy.console import Terminal
+from plinio_deploy.errors import DoesNotFit
+from plinio_deploy.network import Network
+from plinio_deploy.pipeline import tuning
+from plinio_deploy.pipeline.request import Limits
+from plinio_deploy.pipeline.workspace import Workspace
+from plinio_deploy.targets import registry
+from tests.networks import Builder
+
+QUIET = Terminal(-1)
+M4 = registry.load("cortex-m4")
+
+
+def network() -> Network:
+    """Two convolutions, one with many times the work of the other, and a linear layer that scratch makes no faster."""
+    b = Builder(0)
+    small = b.conv(b.input((8, 8, 8)), 8, padding=(1, 1, 1, 1))
+    large = b.conv(small, 16, padding=(1, 1, 1, 1))
+    b.linear(b.flatten(b.conv(large, 4, (8, 8))), 5)
+    return b.build()
+
+
+def test_candidates_begin_with_the_default_and_dear_ones_are_left_out_where_memory_is_free() -> None:
+    every = tuning.candidates(network(), M4)
+    assert all(names[0].endswith("_dsp") for names in every.values())
+    assert all(any(name.endswith("_plain") for name in names) for names in every.values())
+    near = tuning.candidates(network(), M4, factor=tuning.FACTOR)
+    assert all(near[layer][0] == names[0] for layer, names in every.items())
+    assert sum(map(len, near.values())) < sum(map(len, every.values()))
+
+
+@pytest.mark.qemu
+def test_tuned_is_no_slower_than_the_default_and_the_same_every_time(tmp_path: Path) -> None:
+    made, folder = [], Workspace(tmp_path).tune("cortex-m4")
+    for name in ("a", "b"):
+        folder = Workspace(tmp_path / name).tune("cortex-m4")
+        record = tuning.run(folder, network(), M4, Limits(), Options(), QUIET)
+        assert record.facts["tuned"]["total"] <= record.facts["default"]["total"]
+        made.append([(folder.path / file).read_bytes() for file in ("schedule.json", "tuning.json")])
+    assert made[0] == made[1]
+    assert tuning.run(folder, network(), M4, Limits(), Options(), QUIET).kept
+
+
+@pytest.mark.qemu
+def test_what_was_measured_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLINIO_DEPLOY_CACHE", str(tmp_path))
+    first = tuning.measure(network(), M4, Options(isa=M4.features))
+    monkeypatch.setattr(tuning, "_write", None)
+    assert tuning.measure(network(), M4, Options(isa=M4.features)) == first
+
+
+def tuned(limits: Limits) -> tuple[Schedule, dict[str, Any]]:
+    return tuning.tune(network(), M4, limits, Options(), QUIET)
+
+
+@pytest.mark.qemu
+def test_limits_are_met_by_the_fast_kernels_where_they_gain_most() -> None:
+    _, free = tuned(Limits(flash=1 << 20))
+    fastest = free["tuned"]
+    schedule, document = tuned(Limits(flash=fastest["flash_bytes"] - 400))
+    assert document["tuned"]["flash_bytes"] <= fastest["flash_bytes"] - 400
+    assert document["tuned"]["total"] > fastest["total"]
+    plain = sum(max(item["cost"] for item in layer["candidates"]) for layer in document["layers"])
+    assert document["tuned"]["total"] < plain
+    kernels = {item.kernel for item in schedule.layers.values()}
+    assert any(name.endswith("_dsp") for name in kernels)
+    assert any(name.endswith("_plain") for name in kernels)
+    schedule, document = tuned(Limits(ram=fastest["ram_bytes"] - 8))
+    assert document["tuned"]["arena_bytes"] < fastest["arena_bytes"]
+    json.dumps(document)
+
+
+@pytest.mark.qemu
+def test_limits_that_no_kernels_meet_are_refused() -> None:
+    with pytest.raises(DoesNotFit, match="no choice of kernels"):
+        tuned(Limits(flash=1000))
+
+
+@pytest.mark.qemu
+def test_a_run_tunes_where_the_fast_kernels_do_not_fit_and_leaves_other_targets_alone(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    most = tuned(Limits(flash=1 << 20))[1]["default"]["flash_bytes"]
+
+    def schedules(flash: int | None) -> dict[str, Schedule]:
+        limits = Limits(flash=flash)
+        return tuning.schedules(workspace, network(), (M4,), limits, Options(), QUIET, always=False)
+
+    assert schedules(None) == {}
+    assert schedules(most) == {}
+    assert schedules(1000) == {}, "the check at the end says by how much it is missed"
+    assert list(schedules(most - 400)) == ["cortex-m4"]
