@@ -39,6 +39,7 @@ class Bench:
         metrics: of the integerize stage.
         project: the generated C.
         trace_samples: samples of which every tensor is compared.
+        known: what `reference` has computed, if it was called.
     """
 
     network: Network
@@ -46,17 +47,15 @@ class Bench:
     metrics: Metrics
     project: Project
     trace_samples: int
+    known: Reference | None = None
 
     def __post_init__(self) -> None:
         self.trace_samples = min(self.trace_samples, self.data.samples)
-        self._reference: Reference | None = None
 
     def of(self, project: Project) -> Bench:
         """The same network and samples through other generated code."""
         other = replace(self, project=project)
-        if other.steps == self.steps:
-            other._reference = self._reference
-        return other
+        return other if other.steps == self.steps else replace(other, known=None)
 
     @property
     def steps(self) -> list[Step]:
@@ -65,9 +64,9 @@ class Bench:
 
     def reference(self) -> Reference:
         """What the interpreter computes; kept after the first call."""
-        if self._reference is None:
-            self._reference = reference(self.network, self.data, self.steps, self.trace_samples)
-        return self._reference
+        if self.known is None:
+            self.known = reference(self.network, self.data, self.steps, self.trace_samples)
+        return self.known
 
 
 def run(folder: StageFolder, bench: Bench, target: Target, built: StageFolder, terminal: Terminal) -> Record:

@@ -116,9 +116,7 @@ def check_case(library: ctypes.CDLL, prefix: str, case: Case) -> None:
     assert first.value == -1
 
 
-def check_networks(
-    networks: Sequence[Network], folder: Path, samples: int = 3, isa: Sequence[str] = ()
-) -> list[Case]:
+def check_networks(networks: Sequence[Network], folder: Path, samples: int = 3, isa: Sequence[str] = ()) -> list[Case]:
     """Generate, compile and compare several networks; hands back the cases for further questions."""
     cases = {f"n{index}": make_case(network, f"n{index}", samples, isa) for index, network in enumerate(networks)}
     library = build_library(cases, folder)
