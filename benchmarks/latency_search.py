@@ -43,6 +43,9 @@ WARMUP, SEARCH, TUNE = 10, 20, 15
 
 LEARNING_RATE, NAS_RATE, BATCH = 3e-3, 1e-2, 64
 
+GRANULARITY = 4
+"""Channels live and die in fours: the kernels' blocks, and the same for every objective."""
+
 
 @dataclass
 class Point:
@@ -123,7 +126,13 @@ class Course:
         """One search from a warmed-up network."""
         self.generator.manual_seed(self.seed)
         torch.manual_seed(self.seed)
-        nas = PIT(copy.deepcopy(start), cost={objective: price}, input_example=self.x[:1], full_cost=True)
+        nas = PIT(
+            copy.deepcopy(start),
+            cost={objective: price},
+            input_example=self.x[:1],
+            full_cost=True,
+            granularity=GRANULARITY,
+        )
         regularizer = regularizers.BaseRegularizer(objective, strength, relative=True)
         self.fit(nas, training.optimizers(nas, net_lr=LEARNING_RATE, nas_lr=NAS_RATE), SEARCH, regularizer)
         found = nas.export()
@@ -216,6 +225,7 @@ def main() -> None:
                     "seeds": given.seeds,
                     "strengths": given.strengths,
                     "epochs_scale": given.epochs_scale,
+                    "granularity": GRANULARITY,
                     "torch": torch.__version__.split("+")[0],
                     "seconds": round(time.monotonic() - started),
                     "comparison": compare(points, list(prices)),

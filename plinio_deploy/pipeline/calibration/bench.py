@@ -227,5 +227,12 @@ def kernels_of(networks: Sequence[Network], target: Target) -> dict[str, str]:
 
 
 def digest(networks: Sequence[Network], target: Target) -> str:
-    """Digest of the code that is generated for networks: changes when a kernel does."""
-    return digest_json([generate(network, options(target)).digest() for network in networks])[:16]
+    """Digest of the code that is generated for networks: changes when a kernel does.
+
+    The manifest is left out: nothing of it is executed.
+    """
+    code = []
+    for network in networks:
+        files = generate(network, options(target)).files
+        code.append(Artifact({name: data for name, data in files.items() if name != FILE}).digest())
+    return digest_json(code)[:16]
