@@ -81,7 +81,7 @@ def test_a_search_and_the_integer_network_agree_on_the_cost() -> None:
 def test_masks_get_gradients_and_pruned_networks_cost_what_they_become() -> None:
     torch.manual_seed(0)
     nas = PIT(Model(), cost=cost(), input_shape=SHAPE, full_cost=True)
-    nas.cost.backward()
+    torch.autograd.backward(nas.cost)
     searched = list(nas.nas_parameters())
     assert searched
     assert all(p.grad is not None and bool((p.grad != 0).any()) for p in searched if p.requires_grad)
@@ -101,7 +101,7 @@ def test_widths_get_gradients_and_parts_of_a_layer_share_what_is_done_once(kind:
     )
     nas(torch.rand(2, *SHAPE))
     total = nas.cost
-    total.backward()
+    torch.autograd.backward(total)
     assert any(p.grad is not None and bool((p.grad != 0).any()) for p in nas.nas_parameters())
     # The made-up table has the same numbers for all widths, so a mixture costs nearly what one width costs: blocks of
     # channels are rounded up in each part.

@@ -44,7 +44,7 @@ def conv(rng: random.Random, **fixed: object) -> Geometry:
 
 def fast(at: Geometry) -> float:
     """A made-up core: blocks of four channels, two pixels at once, a copy of each patch."""
-    return (
+    return float(
         200
         + 3 * feature("columns", at)
         + 30 * feature("pair_blocks4", at)
@@ -54,7 +54,7 @@ def fast(at: Geometry) -> float:
 
 
 def slow(at: Geometry) -> float:
-    return 90 + 12 * feature("macs_inside", at) + 20 * feature("outputs", at)
+    return float(90 + 12 * feature("macs_inside", at) + 20 * feature("outputs", at))
 
 
 def points(count: int, seed: int) -> list[Point]:

@@ -12,7 +12,7 @@ from plinio_deploy.network import Conv
 from plinio_deploy.pipeline.calibration import bench, calibrate, design, networks
 from plinio_deploy.pipeline.calibration.micro import Spec
 from plinio_deploy.targets import registry
-from plinio_deploy.targets.calibration.fitting import Point
+from plinio_deploy.targets.calibration.fitting import Point, fit
 from plinio_deploy.targets.calibration.geometry import of_op
 
 QUIET = Terminal(-1)
@@ -93,7 +93,7 @@ def test_a_small_calibration_predicts_what_it_never_saw(tmp_path: Path, monkeypa
     specs = [spec for spec in design.layers("fit") if spec.op == "linear" and spec.a_bits == 8][:30]
     held = [spec for spec in design.layers("held out") if spec.op == "linear" and spec.a_bits == 8][:10]
     found = calibrate.measure(specs, target, QUIET, "fit")
-    table = calibrate.fit(found.points, {}, calibrate._origin(target, found.runs))
+    table = fit(found.points, {}, calibrate._origin(target, found.runs))
     points: tuple[Point, ...] = calibrate.measure(held, target, QUIET, "held").points
     errors = sorted(
         abs(sum(float(table.predict(part)) for part in point.parts) / point.value - 1)
