@@ -81,6 +81,17 @@ def test_limits_are_met_by_the_fast_kernels_where_they_gain_most() -> None:
 
 
 @pytest.mark.qemu
+def test_portable_kernels_are_taken_where_they_fit_and_the_sum_of_layers_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, free = tuned(Limits(flash=1 << 20))
+    monkeypatch.setattr(tuning, "choose", lambda _: None)
+    schedule, document = tuned(Limits(flash=free["tuned"]["flash_bytes"] - 400))
+    assert {item.kernel for item in schedule.layers.values()} <= {"conv_plain", "linear_plain", "reshape_copy"}
+    assert document["tuned"]["total"] > document["default"]["total"]
+
+
+@pytest.mark.qemu
 def test_limits_that_no_kernels_meet_are_refused() -> None:
     with pytest.raises(DoesNotFit, match="no choice of kernels"):
         tuned(Limits(flash=1000))
