@@ -40,7 +40,8 @@ def test_every_code_of_a_patch_has_one_place(
 @given(st.integers(1, 700), st.sampled_from([2, 4, 8]))
 def test_words_that_hold_nothing_are_few(channels: int, bits: int) -> None:
     layout = columns(conv((1, 1), channels, 1), Tensor("x", (9, 9, channels), bits, False, 1.0, 0))
-    assert layout.words - layout.used <= max(1, layout.used // 8)
+    # Three for 21 words: more than a turn holds, and turns hold even numbers.
+    assert layout.words - layout.used <= max(3, layout.used // 8)
 
 
 def test_bytes_are_read_as_words_whose_halves_are_every_second_one() -> None:
