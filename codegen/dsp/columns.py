@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from plinio_deploy.network import Conv, Linear, Tensor
 
-UNROLL = (8, 20)
+UNROLL = (8, 22)
 """Least and greatest number of words per turn of the inner loop."""
 
 TURN_COST = 3 / 12

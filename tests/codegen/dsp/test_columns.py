@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plinio_deploy.codegen.dsp.columns import columns
@@ -38,10 +38,10 @@ def test_every_code_of_a_patch_has_one_place(
 
 
 @given(st.integers(1, 700), st.sampled_from([2, 4, 8]))
+@example(41, 8)
 def test_words_that_hold_nothing_are_few(channels: int, bits: int) -> None:
     layout = columns(conv((1, 1), channels, 1), Tensor("x", (9, 9, channels), bits, False, 1.0, 0))
-    # Three for 21 words: more than a turn holds, and turns hold even numbers.
-    assert layout.words - layout.used <= max(3, layout.used // 8)
+    assert layout.words - layout.used <= max(1, layout.used // 8)
 
 
 def test_bytes_are_read_as_words_whose_halves_are_every_second_one() -> None:
