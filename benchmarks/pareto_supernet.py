@@ -17,15 +17,13 @@ from pareto_common import COSTS, Budget, Course, Job, Point, plain_optimizer, ru
 from pareto_pit import search as search_channels
 
 from plinio_deploy import SuperNet, regularizers
+from plinio_deploy.recipes.chain import FALLING, SELECTION_RATE
 from plinio_deploy.recipes.ic import SEARCHED
 from plinio_deploy.recipes.supernets import in_place_of
-from plinio_deploy.search import schedules, training
+from plinio_deploy.search import training
 
 WARMUP, SELECTED, PRUNED = 0.1, 0.25, 0.55
 """Shares of the epochs at which warm-up, selection, and in the chain the pruning of channels, end."""
-
-SELECTION_RATE = 0.1
-"""Of plain gradient descent on the selections. Adam would move all of them alike, however little a choice saves."""
 
 SELECTION_STRENGTH = 1.0
 """Of the selection in the chain."""
@@ -46,13 +44,12 @@ def choose(course: Course, strength: float) -> tuple[Any, dict[str, Any]]:
     nas.train_net_only()
     course.fit(nas, 0, warmup, optimizer)
     nas.train_net_and_nas()
-    falling = schedules.exponential(2.0, 0.3)
     course.fit(
         nas,
         warmup,
         last,
         optimizer,
-        each=lambda epoch: training.anneal(nas, falling, epoch, last - warmup),
+        each=lambda epoch: training.anneal(nas, FALLING, epoch, last - warmup),
         regularizer=regularizers.BaseRegularizer("size", strength, relative=True),
     )
     chosen = {name: module.best_index for name, module in nas.named_choices()}

@@ -35,7 +35,7 @@ from plinio_deploy.search.methods.pit import PIT
 from plinio_deploy.search.methods.supernet import SuperNet
 from plinio_deploy.search.training import anneal
 
-_FALLING = schedules.exponential(2.0, 0.3)
+FALLING = schedules.exponential(2.0, 0.3)
 """Temperature of a supernet's selections over its search."""
 
 SELECTION_RATE = 0.1
@@ -180,7 +180,7 @@ class Chain:
         searching = Searching(
             _decisions(method, nas, recipe),
             regularizer,
-            (lambda epoch: anneal(nas, _FALLING, epoch, plan.search)) if method == "supernet" else None,
+            (lambda epoch: anneal(nas, FALLING, epoch, plan.search)) if method == "supernet" else None,
             lambda: measure(nas, self._costs),
         )
         name = method if self._tries < 2 else f"{method} again {self._tries - 1}"
