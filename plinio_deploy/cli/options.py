@@ -7,6 +7,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -207,20 +208,50 @@ DEFAULT_OUT = Path("out")
 DEFAULT_TRACE_SAMPLES = 16
 
 
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Options of the verbs that may train; each attribute is one."""
+
+    epochs: Epochs = None
+    qat_epochs: QatEpochs = None
+    seed: Seed = None
+    data: Data = None
+    budget: Budget = BudgetName.FULL
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Options of the verbs that may search; each attribute is one."""
+
+    methods: Methods = ""
+    strength: Strength = None
+    cost: Cost = CostName.SIZE
+    max_flash: MaxFlash = None
+    max_ram: MaxRam = None
+    max_cycles: MaxCycles = None
+    search_epochs: SearchEpochs = None
+    tune_epochs: TuneEpochs = None
+
+
 def verb(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb the options that all verbs have.
+    """Give a verb the options that all verbs have, and those of the groups that it takes.
 
     Args:
-        function: takes a `Terminal` named ``terminal`` and its own options.
+        function: takes a `Terminal` named ``terminal`` and its own options; a parameter that is annotated with a data
+            class, such as `TrainingOptions`, stands for an option per attribute.
 
     Returns:
         The same with ``--json``, ``--verbose``, ``--quiet`` and ``--traceback`` in place of the terminal.
     """
+    own = inspect.signature(function, eval_str=True).parameters
+    groups = {name: _options(item.annotation) for name, item in own.items() if is_dataclass(item.annotation)}
 
     @functools.wraps(function)
-    def call(*, as_json: bool, verbose: int, quiet: bool, traceback: bool, **own: Any) -> None:  # noqa: ARG001
+    def call(*, as_json: bool, verbose: int, quiet: bool, traceback: bool, **given: Any) -> None:  # noqa: ARG001
         # --traceback is for `plinio_deploy.cli.entry`, which looks for it even where parsing fails.
-        function(terminal=Terminal(-1 if quiet else verbose, as_json=as_json), **own)
+        for name, members in groups.items():
+            given[name] = own[name].annotation(**{item.name: given.pop(item.name) for item in members})
+        function(terminal=Terminal(-1 if quiet else verbose, as_json=as_json), **given)
 
     common = {
         "as_json": (AsJson, False),
@@ -229,8 +260,12 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
         "traceback": (Traceback, False),
     }
     keyword = inspect.Parameter.KEYWORD_ONLY
-    own_parameters = inspect.signature(function, eval_str=True).parameters
-    parameters = [item.replace(kind=keyword) for name, item in own_parameters.items() if name != "terminal"]
+    parameters = [
+        option.replace(kind=keyword)
+        for name, item in own.items()
+        if name != "terminal"
+        for option in groups.get(name, (item,))
+    ]
     parameters += [
         inspect.Parameter(name, keyword, default=default, annotation=annotation)
         for name, (annotation, default) in common.items()
@@ -238,3 +273,8 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {item.name: item.annotation for item in parameters}
     return call
+
+
+def _options(group: Any) -> tuple[inspect.Parameter, ...]:
+    """The options that a data class stands for."""
+    return tuple(inspect.signature(group, eval_str=True).parameters.values())

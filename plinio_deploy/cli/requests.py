@@ -3,40 +3,55 @@
 
 from __future__ import annotations
 
-from plinio_deploy.cli.options import BudgetName, CostName
+from collections.abc import Sequence
+from pathlib import Path
+
+from plinio_deploy.cli.options import BudgetName, SearchOptions, TrainingOptions
 from plinio_deploy.errors import UsageError
-from plinio_deploy.pipeline.request import METHODS, Limits, Search, Training
+from plinio_deploy.pipeline.request import METHODS, Limits, Request, Search, Training
+from plinio_deploy.pipeline.workspace import Workspace
+from plinio_deploy.recipe import Budget
 
 
-def training(epochs: int | None, qat_epochs: int | None, seed: int | None, budget: BudgetName) -> Training:
-    """Settings of the training."""
-    return Training(epochs, qat_epochs, seed, "short" if budget is BudgetName.SHORT else "full")
-
-
-def search(
-    methods: str,
-    strength: float | None,
-    cost: CostName,
-    limits: tuple[int | None, int | None, int | None],
-    epochs: tuple[int | None, int | None],
-) -> Search:
-    """What to search for.
+def from_recipe(
+    out: Path,
+    recipe: str,
+    training: TrainingOptions,
+    search: SearchOptions | None = None,
+    targets: Sequence[str] = (),
+) -> Request:
+    """What a verb that starts at a recipe asks for.
 
     Args:
-        methods: names with commas between them, in any order.
-        strength: price of the cost.
-        cost: what it is a price on.
-        limits: on flash, RAM and cycles.
-        epochs: of each search and of fine-tuning.
+        out: folder of the run.
+        recipe: name or file.
+        training: as given.
+        search: as given; ``None`` if the verb does not search.
+        targets: as given; one that was given twice counts once.
 
     Raises:
         UsageError: a name that is no method; a strength that is no positive number.
     """
-    named = [name.strip().lower() for name in methods.split(",") if name.strip()]
+    budget: Budget = "short" if training.budget is BudgetName.SHORT else "full"
+    return Request(
+        Workspace(out),
+        recipe,
+        tuple(dict.fromkeys(targets)),
+        training=Training(training.epochs, training.qat_epochs, training.seed, budget),
+        data=training.data,
+        search=Search() if search is None else _search(search),
+    )
+
+
+def _search(given: SearchOptions) -> Search:
+    """What to search for; methods have commas between them and come in any order."""
+    named = [name.strip().lower() for name in given.methods.split(",") if name.strip()]
     unknown = [name for name in named if name not in METHODS]
     if unknown:
         raise UsageError("no such search method", got=", ".join(unknown), expected="some of " + ",".join(METHODS))
+    strength = given.strength
     if strength is not None and not 0 < strength < float("inf"):
         raise UsageError("a strength is a positive number", where="--strength", got=strength)
+    limits = Limits(given.max_flash, given.max_ram, given.max_cycles)
     chosen = tuple(name for name in METHODS if name in named)
-    return Search(chosen, strength, cost.value, Limits(*limits), *epochs)
+    return Search(chosen, strength, given.cost.value, limits, given.search_epochs, given.tune_epochs)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from plinio_deploy.cli import options
@@ -14,24 +15,14 @@ from plinio_deploy.console import Terminal
 def run(
     terminal: Terminal,
     recipe: options.Recipe,
+    *,
     target: options.Targets,
     out: options.Out = options.DEFAULT_OUT,
     samples: options.Samples = 0,
     trace_samples: options.TraceSamples = options.DEFAULT_TRACE_SAMPLES,
     prefix: options.Prefix = "net",
-    epochs: options.Epochs = None,
-    qat_epochs: options.QatEpochs = None,
-    seed: options.Seed = None,
-    data: options.Data = None,
-    budget: options.Budget = options.BudgetName.FULL,
-    methods: options.Methods = "",
-    strength: options.Strength = None,
-    cost: options.Cost = options.CostName.SIZE,
-    max_flash: options.MaxFlash = None,
-    max_ram: options.MaxRam = None,
-    max_cycles: options.MaxCycles = None,
-    search_epochs: options.SearchEpochs = None,
-    tune_epochs: options.TuneEpochs = None,
+    training: options.TrainingOptions,
+    search: options.SearchOptions,
     tune: options.Tune = False,
 ) -> None:
     """Train, search if asked to, integerize, generate, build, measure and report, in one go.
@@ -42,19 +33,12 @@ def run(
     """
     from plinio_deploy.cli import requests
     from plinio_deploy.pipeline.line import run_line
-    from plinio_deploy.pipeline.request import Request
-    from plinio_deploy.pipeline.workspace import Workspace
 
-    request = Request(
-        workspace=Workspace(out),
-        recipe=recipe,
-        targets=tuple(dict.fromkeys(target)),
-        training=requests.training(epochs, qat_epochs, seed, budget),
+    request = replace(
+        requests.from_recipe(out, recipe, training, search, target),
         prefix=prefix,
         samples=samples,
         trace_samples=trace_samples,
-        data=data,
-        search=requests.search(methods, strength, cost, (max_flash, max_ram, max_cycles), (search_epochs, tune_epochs)),
         tune=tune,
     )
     result = run_line(request, terminal)

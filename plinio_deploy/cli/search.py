@@ -12,21 +12,11 @@ from plinio_deploy.console import Terminal
 def search(
     terminal: Terminal,
     recipe: options.Recipe,
+    *,
     out: options.Out = options.DEFAULT_OUT,
-    epochs: options.Epochs = None,
-    qat_epochs: options.QatEpochs = None,
-    seed: options.Seed = None,
     target: options.SearchTargets = [],  # noqa: B006 (typer copies it)
-    data: options.Data = None,
-    budget: options.Budget = options.BudgetName.FULL,
-    methods: options.Methods = "",
-    strength: options.Strength = None,
-    cost: options.Cost = options.CostName.SIZE,
-    max_flash: options.MaxFlash = None,
-    max_ram: options.MaxRam = None,
-    max_cycles: options.MaxCycles = None,
-    search_epochs: options.SearchEpochs = None,
-    tune_epochs: options.TuneEpochs = None,
+    training: options.TrainingOptions,
+    search: options.SearchOptions,
 ) -> None:
     """Look for layers, channels and bit widths; trains first where that has not been done.
 
@@ -37,17 +27,8 @@ def search(
     """
     from plinio_deploy.cli import requests
     from plinio_deploy.pipeline import line
-    from plinio_deploy.pipeline.request import Request
-    from plinio_deploy.pipeline.workspace import Workspace
 
-    request = Request(
-        Workspace(out),
-        recipe,
-        tuple(dict.fromkeys(target)),
-        training=requests.training(epochs, qat_epochs, seed, budget),
-        data=data,
-        search=requests.search(methods, strength, cost, (max_flash, max_ram, max_cycles), (search_epochs, tune_epochs)),
-    )
+    request = requests.from_recipe(out, recipe, training, search, target)
     record = line.search_only(request, terminal)
     terminal.print(f"Searched network: {request.workspace.search.path}")
     terminal.document(success("search", out=str(out), facts=dict(record.facts)))

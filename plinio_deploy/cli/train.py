@@ -12,12 +12,9 @@ from plinio_deploy.console import Terminal
 def train(
     terminal: Terminal,
     recipe: options.Recipe,
+    *,
     out: options.Out = options.DEFAULT_OUT,
-    epochs: options.Epochs = None,
-    qat_epochs: options.QatEpochs = None,
-    seed: options.Seed = None,
-    data: options.Data = None,
-    budget: options.Budget = options.BudgetName.FULL,
+    training: options.TrainingOptions,
 ) -> None:
     """Train the recipe's model, then fine-tune it with quantizers in.
 
@@ -25,10 +22,8 @@ def train(
     """
     from plinio_deploy.cli import requests
     from plinio_deploy.pipeline import line
-    from plinio_deploy.pipeline.request import Request
-    from plinio_deploy.pipeline.workspace import Workspace
 
-    request = Request(Workspace(out), recipe, training=requests.training(epochs, qat_epochs, seed, budget), data=data)
+    request = requests.from_recipe(out, recipe, training)
     record = line.train_only(request, terminal)
     terminal.print(f"Trained network: {request.workspace.train.path}")
     terminal.document(success("train", out=str(out), facts=dict(record.facts)))

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import typer
 
-from plinio_deploy.cli.options import BudgetName, CostName, count, size
-from plinio_deploy.cli.requests import search, training
+from plinio_deploy.cli.options import BudgetName, SearchOptions, TrainingOptions, count, size
+from plinio_deploy.cli.requests import from_recipe
 from plinio_deploy.errors import UsageError
+from plinio_deploy.pipeline.request import Limits, Request
 
-NONE = (None, None, None)
+
+def asked(training: TrainingOptions | None = None, search: SearchOptions | None = None) -> Request:
+    return from_recipe(Path("out"), "digits", training or TrainingOptions(), search, ["ibex", "host", "ibex"])
 
 
 @pytest.mark.parametrize(
@@ -38,14 +43,22 @@ def test_what_is_no_amount_is_refused(text: str) -> None:
 
 
 def test_methods_run_in_one_order_whatever_the_order_given() -> None:
-    assert search("mps, supernet", 1.0, CostName.SIZE, NONE, (None, None)).methods == ("supernet", "mps")
+    assert asked(search=SearchOptions("mps, supernet", 1.0)).search.methods == ("supernet", "mps")
 
 
 @pytest.mark.parametrize(("methods", "strength"), [("nas", 1.0), ("pit", 0.0), ("pit", float("nan"))])
 def test_unknown_methods_and_strengths_are_refused(methods: str, strength: float) -> None:
     with pytest.raises(UsageError):
-        search(methods, strength, CostName.SIZE, NONE, (None, None))
+        asked(search=SearchOptions(methods, strength))
 
 
-def test_budgets_have_names() -> None:
-    assert training(None, None, None, BudgetName.SHORT).budget == "short"
+def test_each_option_arrives_where_it_belongs() -> None:
+    request = asked(
+        TrainingOptions(1, 2, 3, Path("images"), BudgetName.SHORT),
+        SearchOptions(max_flash=4, max_ram=5, max_cycles=6, search_epochs=7, tune_epochs=8),
+    )
+    assert vars(request.training) == {"epochs": 1, "qat_epochs": 2, "seed": 3, "budget": "short"}
+    assert (request.data, request.targets) == (Path("images"), ("ibex", "host"))
+    assert request.search.limits == Limits(4, 5, 6)
+    assert (request.search.epochs, request.search.tune_epochs) == (7, 8)
+    assert asked().training.budget == "full"
