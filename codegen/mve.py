@@ -28,13 +28,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from plinio_deploy.codegen import runs
 from plinio_deploy.codegen.emit import Emitter
 from plinio_deploy.codegen.pack import Array, int32_array
+from plinio_deploy.codegen.runs import CHANNELS, Run
 from plinio_deploy.fixedpoint import accumulator_range
 from plinio_deploy.network import Conv, Hi32, Linear, Tensor
 
 LANES = 16
-CHANNELS = 4
 MAX_RUNS = 16
 """With more runs of equal width than this, calls would outgrow what they save."""
 
@@ -44,23 +45,6 @@ _UNROLLED = {8: 4, 4: 2, 2: 1}
 
 Lines = list[str]
 IntArray = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Run:
-    """Neighbouring output channels of one width.
-
-    Attributes:
-        bits: of a weight.
-        first, channels: which output channels.
-        weights, constants: bytes before its weights, words before its constants.
-    """
-
-    bits: int
-    first: int
-    channels: int
-    weights: int
-    constants: int
 
 
 @dataclass(frozen=True)
@@ -116,8 +100,8 @@ def can_multiply(op: Conv | Linear, source: Tensor, output: Tensor) -> bool:
         return False
     if max(op.weights.codes.size // op.weights.out_channels + LANES, output.row_bytes) >= 1 << 16:
         return False  # constants of 16 bits
-    runs = op.weights.runs()
-    if len(runs) > MAX_RUNS or (output.bits < 8 and any(first % 4 or count % 4 for _, first, count in runs)):
+    found = op.weights.runs()
+    if len(found) > MAX_RUNS or (output.bits < 8 and any(first % 4 or count % 4 for _, first, count in found)):
         return False
     flat = op.weights.codes.reshape(op.weights.out_channels, -1)
     bias = np.zeros_like(op.bias) if op.requant.shift else op.bias
@@ -137,16 +121,9 @@ def constants_of(op: Conv | Linear) -> int:
 
 
 def runs_of(op: Conv | Linear) -> tuple[Run, ...]:
-    """The runs of a layer, in order."""
+    """The runs of a layer, in order: bytes of weights, words of constants."""
     vectors = -(-op.weights.codes.size // op.weights.out_channels // LANES)
-    runs: list[Run] = []
-    weights = constants = 0
-    for bits, first, count in op.weights.runs():
-        runs.append(Run(bits, first, count, weights, constants))
-        groups = -(-count // CHANNELS)
-        weights += groups * CHANNELS * LANES * -(-vectors * bits // 8)
-        constants += groups * constants_of(op) * CHANNELS
-    return tuple(runs)
+    return runs.runs_of(op.weights, lambda bits: LANES * -(-vectors * bits // 8), constants_of(op))
 
 
 def offset(source: Tensor) -> int:
@@ -174,7 +151,7 @@ def arrays(op: Conv | Linear, source: Tensor) -> tuple[Array, ...]:
     for run in runs_of(op):
         channels = slice(run.first, run.first + run.channels)
         data += _pack(flat[channels], run.bits)
-        each = np.zeros((-(-run.channels // CHANNELS) * CHANNELS, words_each), dtype=np.int64)
+        each = np.zeros((run.whole, words_each), dtype=np.int64)
         each[: run.channels, 0] = start[channels] << _SCALES[run.bits]
         each[: run.channels, 1] = bias[channels]
         each[: run.channels, -1] = multiplier[channels]
@@ -369,14 +346,14 @@ def _store(vector: str, place: str, *, predicated: bool) -> Lines:
 
 def variables(op: Conv | Linear, output: Tensor, emitter: Emitter, pixels: int) -> dict[str, object]:
     """What ``parts/mve_products.c.j2`` and its callers need."""
-    layout, runs = products_of(op, output), runs_of(op)
-    widths = sorted({run.bits for run in runs}, reverse=True)
-    partial = {bits: any(run.channels % CHANNELS for run in runs if run.bits == bits) for bits in widths}
+    layout, parts = products_of(op, output), runs_of(op)
     return {
         "layout": layout,
         "pixels": pixels,
-        "runs": runs,
-        "kernels": [(bits, products(layout, bits, pixels, partial=partial[bits])) for bits in widths],
+        "runs": parts,
+        "kernels": [
+            (bits, products(layout, bits, pixels, partial=partial)) for bits, partial in runs.widths_of(parts).items()
+        ],
         "weights": emitter.array("_w"),
         "constants": emitter.array("_q"),
     }

@@ -16,19 +16,21 @@ half for 1 and 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from plinio_deploy.codegen import runs
 from plinio_deploy.codegen.emit import Emitter
-from plinio_deploy.codegen.kernel import Site
+from plinio_deploy.codegen.kernel import Kernel, Site
 from plinio_deploy.codegen.pack import Array, int32_array
+from plinio_deploy.codegen.runs import CHANNELS, Run
 from plinio_deploy.fixedpoint import accumulator_range
 from plinio_deploy.network import Conv, Hi32, Linear, Tensor
 
-CHANNELS = 4
 STEPS = {8: 8, 4: 16, 2: 16}
 """Steps along K that are written one after another; for packed weights, products that add up without a carry."""
 MAX_RUNS = 16
@@ -37,23 +39,6 @@ LARGEST = 32000
 
 Lines = list[str]
 IntArray = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Run:
-    """Neighbouring output channels of one width.
-
-    Attributes:
-        bits: of a weight.
-        first, channels: which output channels.
-        weights, constants: words before its weights and its constants.
-    """
-
-    bits: int
-    first: int
-    channels: int
-    weights: int
-    constants: int
 
 
 @dataclass(frozen=True)
@@ -132,15 +117,8 @@ def products_of(op: Conv | Linear, source: Tensor, output: Tensor, pixels: int) 
 
 
 def runs_of(op: Conv | Linear, padded: int) -> tuple[Run, ...]:
-    """The runs of a layer, in order."""
-    runs: list[Run] = []
-    weights = constants = 0
-    for bits, first, count in op.weights.runs():
-        runs.append(Run(bits, first, count, weights, constants))
-        groups = -(-count // CHANNELS)
-        weights += groups * padded * bits // 8
-        constants += groups * 2 * CHANNELS
-    return tuple(runs)
+    """The runs of a layer, in order: words of weights, and two constants per channel."""
+    return runs.runs_of(op.weights, lambda bits: padded * bits // 32, 2)
 
 
 def arrays(op: Conv | Linear, source: Tensor, layout: Products) -> tuple[Array, ...]:
@@ -154,7 +132,7 @@ def arrays(op: Conv | Linear, source: Tensor, layout: Products) -> tuple[Array, 
     for run in runs_of(op, layout.padded):
         channels = slice(run.first, run.first + run.channels)
         words += _pack(flat[channels], run.bits, layout.padded)
-        pairs = np.zeros((-(-run.channels // CHANNELS) * CHANNELS, 2), dtype=np.int64)
+        pairs = np.zeros((run.whole, 2), dtype=np.int64)
         pairs[: run.channels] = np.stack([bias[channels], multiplier[channels]], axis=1)
         constants += pairs.ravel().tolist()
     return (
@@ -206,27 +184,66 @@ def variables(
     op: Conv | Linear, source: Tensor, layout: Products, emitter: Emitter, kernels: MicroKernels
 ) -> dict[str, object]:
     """What ``parts/thumb_products.c.j2`` and its callers need."""
-    runs = runs_of(op, layout.padded)
-    widths = sorted({run.bits for run in runs}, reverse=True)
-    partial = {bits: any(run.channels % CHANNELS for run in runs if run.bits == bits) for bits in widths}
+    parts = runs_of(op, layout.padded)
     return {
         "layout": layout,
         "flip": -source.qmin,
-        "runs": runs,
+        "runs": parts,
         "guard": kernels.guard,
         "gather": kernels.gather(layout.pixels, source.signed),
-        "kernels": [(bits, kernels.products(layout, bits, partial[bits])) for bits in widths],
+        "kernels": [(bits, kernels.products(layout, bits, part)) for bits, part in runs.widths_of(parts).items()],
         "weights": emitter.array("_w"),
         "constants": emitter.array("_q"),
     }
 
 
-def cost(site: Site, pixels: int, kernels: MicroKernels) -> float:
-    """Estimated instructions of one call."""
-    op, source, output = site.op, site.inputs[0], site.output
-    assert isinstance(op, Conv | Linear)
-    layout = products_of(op, source, output, pixels)
-    per_step = kernels.steps[pixels - 1]
-    places = output.elements // output.channels
-    groups = sum(-(-run.channels // CHANNELS) * CHANNELS * per_step[run.bits] for run in runs_of(op, layout.padded))
-    return places * (groups * layout.padded + kernels.code * output.channels + 4.0 * layout.depth + 60.0)
+class ProductsKernel(Kernel):
+    """A layer of dot products: of two pixels at a time if it has as many, else of one.
+
+    Attributes:
+        kind: class of the op.
+        feature: the instruction set.
+        kernels: its assembly.
+    """
+
+    kind: ClassVar[type[Conv | Linear]]
+    parts: ClassVar[str | None] = "parts/thumb_products.c.j2"
+    feature: ClassVar[str]
+    kernels: ClassVar[MicroKernels]
+
+    def handles(self, site: Site) -> bool:
+        """Ungrouped convolutions and matrix products."""
+        op = site.op
+        if self.feature not in site.isa or not isinstance(op, self.kind) or (isinstance(op, Conv) and op.groups > 1):
+            return False
+        return can_multiply(op, site.inputs[0], site.output)
+
+    def cost(self, site: Site) -> float:
+        """Products, requantization, and copying the patches."""
+        op, layout = self.operands(site)
+        places = site.output.elements // site.output.channels
+        per_step = self.kernels.steps[layout.pixels - 1]
+        products = sum(run.whole * per_step[run.bits] for run in runs_of(op, layout.padded))
+        codes = self.kernels.code * site.output.channels
+        return places * (products * layout.padded + codes + 4.0 * layout.depth + 60.0)
+
+    def scratch_bytes(self, site: Site) -> int:
+        """Patches as unsigned bytes, and sums."""
+        return self.operands(site)[1].scratch_bytes
+
+    def arrays(self, site: Site) -> tuple[Array, ...]:
+        """Weights in reading order; biases and multipliers."""
+        op, layout = self.operands(site)
+        return arrays(op, site.inputs[0], layout)
+
+    def variables(self, site: Site, emitter: Emitter) -> Mapping[str, object]:
+        """What ``parts/thumb_products.c.j2`` and its callers need."""
+        op, layout = self.operands(site)
+        return variables(op, site.inputs[0], layout, emitter, self.kernels)
+
+    @staticmethod
+    def operands(site: Site) -> tuple[Conv | Linear, Products]:
+        """The op and its dot products."""
+        assert isinstance(site.op, Conv | Linear)
+        pixels = 1 if site.output.elements == site.output.channels else 2
+        return site.op, products_of(site.op, site.inputs[0], site.output, pixels)

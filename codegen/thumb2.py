@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from plinio_deploy.codegen import thumb1
-from plinio_deploy.codegen.thumb import CHANNELS, STEPS, Lines, MicroKernels, Products
+from plinio_deploy.codegen.runs import CHANNELS
+from plinio_deploy.codegen.thumb import STEPS, Lines, MicroKernels, Products
 
 # Stack of a micro-kernel: accumulators; then what is kept from group to group.
 _START, _END, _CONSTANTS, _OUT, _SUM, _FRAME = 32, 36, 40, 44, 48, 56

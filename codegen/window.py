@@ -35,6 +35,16 @@ class Axis:
     before: int
     dilation: int
 
+    @property
+    def spread(self) -> int:
+        """Input elements from the first tap of a window to its last, both included."""
+        return (self.kernel - 1) * self.dilation + 1
+
+    @property
+    def reach(self) -> int:
+        """Elements that a copy of the input needs so that no tap leaves it: the padding and all that windows visit."""
+        return max((self.output - 1) * self.stride + self.spread, self.before)
+
     def inside(self, index: int) -> range:
         """The taps of one output element that fall inside the input."""
         first = index * self.stride - self.before

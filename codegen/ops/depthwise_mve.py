@@ -95,8 +95,7 @@ def _ring(site: Site) -> tuple[int, int]:
     op = site.op
     assert isinstance(op, Conv)
     win = window(op, site.inputs[0], site.output)
-    columns = (win.x.output - 1) * win.x.stride + (win.x.kernel - 1) * win.x.dilation + 1
-    return (win.y.kernel - 1) * win.y.dilation + 1, max(columns, win.x.before) * op.groups + CHANNELS
+    return win.y.spread, win.x.reach * op.groups + CHANNELS
 
 
 def _direct(site: Site) -> bool:
