@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -14,10 +14,12 @@ from plinio_deploy.errors import UsageError
 from plinio_deploy.search.cost.evaluate import Choice, LayerUse, NetworkUse, Number, TensorUse, evaluate
 from plinio_deploy.search.cost.liveness import GraphOp, live_steps
 from plinio_deploy.search.cost.spec import Cost, CostSpec
+from plinio_deploy.search.feasibility import read_cost
 from plinio_deploy.search.graph.layers import LAYERS
 from plinio_deploy.search.graph.shapes import Shapes, shapes
 from plinio_deploy.search.graph.trace import Leaf, is_choice, is_torch_layer, trace
 from plinio_deploy.search.graph.usage import Call, Program, program
+from plinio_deploy.search.units import parse, unit_of
 
 CostArgument: TypeAlias = "Cost | Mapping[str, Cost]"
 
@@ -103,6 +105,20 @@ class DNAS(nn.Module):
         if name not in self._cost:
             raise UsageError("no cost of that name", got=name, expected="one of " + ", ".join(self._cost))
         return self._evaluate(self._cost[name])
+
+    def _limited(self, limit: float | str, name: str | None) -> tuple[Callable[[], float], float]:
+        """A cost as it stands, to be called, and a limit on it in its own unit; percentages are of the present cost.
+
+        Raises:
+            UsageError: there is no cost of that name, or the limit is none.
+        """
+
+        def cost() -> float:
+            return float(read_cost(self, name).detach())
+
+        present = cost()
+        spec = self._cost[name or ""] if isinstance(self._cost, Mapping) else self._cost
+        return cost, parse(limit, present, unit_of(spec))
 
     def _evaluate(self, spec: Cost) -> Tensor:
         if not isinstance(spec, CostSpec):

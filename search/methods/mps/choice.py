@@ -8,11 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from plinio_deploy.errors import UsageError
-from plinio_deploy.search.methods.supernet.selection import gumbel_noise
+from plinio_deploy.search.methods.supernet.selection import Selection, gumbel_noise
 
 
-class Choice(nn.Module):
+class Choice(Selection):
     """Logits of precisions; a larger logit means a likelier precision.
 
     Args:
@@ -21,19 +20,13 @@ class Choice(nn.Module):
 
     Attributes:
         alpha: ``(P,)`` or ``(P, C)``, initially each precision divided by the largest.
-        temperature: of the softmax (a buffer: it is part of ``state_dict``).
     """
-
-    temperature: Tensor
 
     def __init__(self, precisions: Sequence[int], channels: int | None = None) -> None:
         super().__init__()
         self.precisions = tuple(precisions)
         start = torch.tensor([bits / max(self.precisions) for bits in self.precisions])
         self.alpha = nn.Parameter(start if channels is None else start.unsqueeze(1).repeat(1, channels))
-        self.register_buffer("temperature", torch.tensor(1.0))
-        self.gumbel_softmax = False
-        self.hard_softmax = False
         self._noise: Tensor | None = None
         self._held: Tensor | None = None
 
@@ -83,14 +76,7 @@ class Choice(nn.Module):
             UsageError: the temperature is not positive.
         """
         del single_path
-        if temperature is not None:
-            if not temperature > 0:
-                raise UsageError("A softmax temperature must be positive", got=temperature, expected="> 0")
-            self.temperature.fill_(temperature)
-        if hard is not None:
-            self.hard_softmax = hard
-        if gumbel is not None:
-            self.gumbel_softmax = gumbel
+        self.set_softmax(temperature, hard, gumbel)
         if disable_sampling is not None:
             noisy = self.alpha if self._noise is None else self.alpha + self._noise
             self._held = noisy.detach().clone() if disable_sampling else None

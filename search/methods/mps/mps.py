@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,6 @@ from plinio_deploy.quantization.simplify import simplify
 from plinio_deploy.search.cost.evaluate import LayerUse, NetworkUse, TensorUse
 from plinio_deploy.search.cost.params import params_bit
 from plinio_deploy.search.cost.spec import Cost, CostSpec
-from plinio_deploy.search.feasibility import read_cost
 from plinio_deploy.search.graph.layers import LAYERS
 from plinio_deploy.search.graph.trace import Leaf, is_choice, matches
 from plinio_deploy.search.graph.usage import Call
@@ -31,7 +30,6 @@ from plinio_deploy.search.methods.mps.qinfo import MPSType, QInfo, Space, get_de
 from plinio_deploy.search.methods.mps.quantizers import MixedLayer
 from plinio_deploy.search.methods.mps.settle import settle
 from plinio_deploy.search.methods.mps.usage import Usage
-from plinio_deploy.search.units import parse, unit_of
 
 
 class MPS(DNAS):
@@ -265,18 +263,12 @@ class MPS(DNAS):
         Raises:
             UsageError: no choice of precisions meets the limit, or there is no cost of that name.
         """
-
-        def discrete() -> float:
-            return float(read_cost(self, name).detach())
-
         training = self.training
         self.eval()
         try:
-            initial = discrete()
-            spec = self._cost[name or ""] if isinstance(self._cost, Mapping) else self._cost
-            most = parse(limit, initial, unit_of(spec))
+            cost, most = self._limited(limit, name)
             layers = (layer for layer in self.network.layers.values() if isinstance(layer, MixedLayer))
-            return settle(list(dict.fromkeys(layer.choice for layer in layers)), discrete, most)
+            return settle(list(dict.fromkeys(layer.choice for layer in layers)), cost, most)
         finally:
             self.train(training)
 

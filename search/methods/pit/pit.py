@@ -12,7 +12,6 @@ from torch import Tensor, fx, nn
 from plinio_deploy.errors import CheckFailed
 from plinio_deploy.search.cost.evaluate import NetworkUse, Number
 from plinio_deploy.search.cost.params import params
-from plinio_deploy.search.feasibility import read_cost
 from plinio_deploy.search.graph.bn import FoldedNorm, fold_batch_norms
 from plinio_deploy.search.graph.channels import Channels, OnUnsupported, Rules
 from plinio_deploy.search.graph.layers import LAYERS
@@ -24,7 +23,6 @@ from plinio_deploy.search.methods.pit.export import Export, steps
 from plinio_deploy.search.methods.pit.layers import PITLayer, base_kind
 from plinio_deploy.search.methods.pit.masks import ChannelView, FeatureMask, TapMask
 from plinio_deploy.search.methods.pit.settle import settle
-from plinio_deploy.search.units import parse, unit_of
 
 TOLERANCE = 1e-4
 """Largest difference between searched and exported outputs that rounding explains, relative to the largest output."""
@@ -234,16 +232,10 @@ class PIT(DNAS):
         Raises:
             UsageError: no choice of channels meets the limit, or there is no cost of that name.
         """
-
-        def discrete() -> float:
-            return float(read_cost(self, name).detach())
-
         continuous, self.discrete_cost = self.discrete_cost, True
         try:
-            initial = discrete()
-            spec = self._cost[name or ""] if isinstance(self._cost, Mapping) else self._cost
-            most = parse(limit, initial, unit_of(spec))
-            return settle([module for module in self.modules() if isinstance(module, FeatureMask)], discrete, most)
+            cost, most = self._limited(limit, name)
+            return settle([module for module in self.modules() if isinstance(module, FeatureMask)], cost, most)
         finally:
             self.discrete_cost = continuous
 

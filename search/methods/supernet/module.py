@@ -17,7 +17,7 @@ PEEK = 0.25
 """How often a single-path step also looks at a second path, by default."""
 
 
-class SuperNetModule(nn.Module):
+class SuperNetModule(selection.Selection):
     """Candidate blocks with one selection logit each; use it like the layer that it stands for.
 
     While training it computes, with theta = softmax(alpha / temperature):
@@ -51,8 +51,6 @@ class SuperNetModule(nn.Module):
         UsageError: no branch, or ``peek`` out of range.
     """
 
-    temperature: Tensor
-
     def __init__(
         self,
         supernet_branches: Iterable[nn.Module],
@@ -63,7 +61,7 @@ class SuperNetModule(nn.Module):
         peek: float = PEEK,
         merge_linear: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(gumbel_softmax=gumbel_softmax, hard_softmax=hard_softmax)
         self.branches = nn.ModuleList(supernet_branches)
         if len(self.branches) == 0:
             raise UsageError("A SuperNetModule needs at least one branch", got="none")
@@ -71,9 +69,6 @@ class SuperNetModule(nn.Module):
             raise UsageError("The probability of a look at a second path is out of range", got=peek, expected="(0, 1]")
         n = len(self.branches)
         self.alpha = nn.Parameter(torch.full((n,), 1 / n))
-        self.register_buffer("temperature", torch.tensor(1.0))
-        self.gumbel_softmax = gumbel_softmax
-        self.hard_softmax = hard_softmax
         self.single_path = single_path
         self.peek = peek
         self.merge_linear = merge_linear
@@ -135,14 +130,7 @@ class SuperNetModule(nn.Module):
         Raises:
             UsageError: the temperature is not positive.
         """
-        if temperature is not None:
-            if not temperature > 0:
-                raise UsageError("A softmax temperature must be positive", got=temperature, expected="> 0")
-            self.temperature.fill_(temperature)
-        if hard is not None:
-            self.hard_softmax = hard
-        if gumbel is not None:
-            self.gumbel_softmax = gumbel
+        self.set_softmax(temperature, hard, gumbel)
         if single_path is not None:
             self.single_path = single_path
 

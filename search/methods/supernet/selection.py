@@ -9,7 +9,42 @@ Bengio et al. 2013, arXiv 1308.3432).
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from plinio_deploy.errors import UsageError
+
+
+class Selection(nn.Module):
+    """A module with logits that select; holds what every selection can be told.
+
+    Attributes:
+        temperature: of the softmax, a positive scalar (a buffer: it is part of ``state_dict``), initially 1.
+        gumbel_softmax: whether Gumbel noise is added to the logits while training.
+        hard_softmax: whether the likeliest alone is taken while training, with the gradient of the mixture.
+    """
+
+    temperature: Tensor
+
+    def __init__(self, *, gumbel_softmax: bool = False, hard_softmax: bool = False) -> None:
+        super().__init__()
+        self.register_buffer("temperature", torch.tensor(1.0))
+        self.gumbel_softmax = gumbel_softmax
+        self.hard_softmax = hard_softmax
+
+    def set_softmax(self, temperature: float | None, hard: bool | None, gumbel: bool | None) -> None:
+        """Change these three; what is ``None`` stays as it is.
+
+        Raises:
+            UsageError: the temperature is not positive.
+        """
+        if temperature is not None:
+            if not temperature > 0:
+                raise UsageError("A softmax temperature must be positive", got=temperature, expected="> 0")
+            self.temperature.fill_(temperature)
+        if hard is not None:
+            self.hard_softmax = hard
+        if gumbel is not None:
+            self.gumbel_softmax = gumbel
 
 
 def soft(alpha: Tensor, temperature: Tensor | float, noise: Tensor | None = None) -> Tensor:
