@@ -53,6 +53,8 @@ def _walk(network: QuantNetwork, inputs: Sequence[Tensor], wanted: Mapping[str, 
             channel = sums.dim() - 1 if isinstance(node.operator, Linear) else 1
             means[key] = sums.mean([axis for axis in range(sums.dim()) if axis != channel])
             if wanted is not None:
-                network.layers[key].get_parameter("bias").add_(wanted[key] - means[key])
+                norm = network.norms[key] if key in network.norms else None
+                bias = network.layers[key].get_parameter("bias") if norm is None else norm.get_parameter("offset")
+                bias.add_(wanted[key] - means[key])
         values[node.name] = network.evaluate(node, operands, inputs)
     return means

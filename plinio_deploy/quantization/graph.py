@@ -168,10 +168,16 @@ Operator: TypeAlias = (
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """Weight and bias of a layer; layers that share them name the same entry of ``Graph.parameters``."""
+    """Weight and bias of a layer; layers that share them name the same entry of ``Graph.parameters``.
+
+    Attributes:
+        weight, bias: as they count.
+        folded: the factor of the batch norm that was folded into them, ``(C_out,)``; ``None`` if there was none.
+    """
 
     weight: Tensor
     bias: Tensor | None
+    folded: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,6 +51,14 @@ class QuantLayer(nn.Module):
         """The weight before it is quantized, differentiable; 0 in channels of 0 bits."""
         return self.weight * self.alive.view(-1, *(1,) * (self.weight.dim() - 1)) if self._pruned else self.weight
 
+    def free_weight(self) -> Tensor:
+        """The quantized weight that a norm follows; what it makes of channels of 0 bits does not matter."""
+        return self.quantized_weight()
+
+    def mask(self) -> Tensor | None:
+        """``(C_out,)``, 0 in channels of 0 bits and 1 in others; ``None`` if there are none."""
+        return self.alive if self._pruned else None
+
     def steps(self) -> Tensor:
         """Step of each channel's weights; one of 0 bits takes the least of the others, so that it decides nothing."""
         scale = self.weight_quantizer.scale
@@ -64,7 +72,7 @@ class QuantLayer(nn.Module):
         return self.bias * self.alive if self._pruned else self.bias
 
 
-def apply_layer(operator: Conv | Linear, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def apply_layer(operator: Conv | Linear, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Convolution or matrix product of a batch."""
     if isinstance(operator, Linear):
         return functional.linear(x, weight, bias)

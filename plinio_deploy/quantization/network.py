@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, cast
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from plinio_deploy.errors import UsageError
 from plinio_deploy.quantization.calibrate import Method, Observer, choose_clip
 from plinio_deploy.quantization.capture import capture
-from plinio_deploy.quantization.channels import TiedChannels, check_pruned, tied_channels
+from plinio_deploy.quantization.channels import tied_channels
 from plinio_deploy.quantization.config import QuantConfig
 from plinio_deploy.quantization.correct import correct_biases
 from plinio_deploy.quantization.graph import (
@@ -32,10 +32,11 @@ from plinio_deploy.quantization.graph import (
     PostProcess,
     Reshape,
 )
-from plinio_deploy.quantization.groups import quantizer_groups
 from plinio_deploy.quantization.layers import QuantLayer, apply_layer, pad, window_max, window_sum
 from plinio_deploy.quantization.layout import Place, places
-from plinio_deploy.quantization.quantizers import ActivationQuantizer, InputQuantizer, Quantizer
+from plinio_deploy.quantization.norms import ChannelNorm, fold_norms, per_channel, restore_norms
+from plinio_deploy.quantization.parts import make_layers, make_quantizers
+from plinio_deploy.quantization.quantizers import ActivationQuantizer, Quantizer
 from plinio_deploy.quantization.rounding import representable_bias
 from plinio_deploy.quantization.simplify import check_finite, simplify
 
@@ -77,6 +78,8 @@ class QuantNetwork(nn.Module):
         places: where results lie in memory, by node.
         channels: output channels that are tied, and which may have 0 bits.
         layers: layers with weights; `layer_of` says which node uses which.
+        folded: factors of the batch norms that were folded into them, by layer.
+        norms: batch norms that `restore_norms` has put behind layers, by layer.
         quantizers: activation quantizers; `quantizer_of` says which node's result goes through which.
         mode: ``quantized``, ``float`` (no quantizer acts) or ``observe`` (as float, during calibration).
     """
@@ -95,8 +98,9 @@ class QuantNetwork(nn.Module):
         self.places: dict[str, Place] = places(graph)
         self.channels = tied_channels(graph, self.places)
         self.mode: Mode = "quantized"
-        self.layers, self.layer_of = _make_layers(graph, config, self.channels)
-        self.quantizers, self.quantizer_of = _make_quantizers(graph, config)
+        self.layers, self.layer_of, self.folded = make_layers(graph, config, self.channels)
+        self.norms = nn.ModuleDict()
+        self.quantizers, self.quantizer_of = make_quantizers(graph, config)
         self.register_buffer("calibrated", torch.tensor(False))
         self._observers: dict[str, Observer] = {}
 
@@ -202,6 +206,37 @@ class QuantNetwork(nn.Module):
         correct_biases(self, [tensor.to(device) for tensor in _inputs_of(batch)])
         return self
 
+    def restore_norms(self, batch: Any) -> QuantNetwork:
+        """Put the batch norms back that were folded, for training; see `norms`.
+
+        Args:
+            batch: as those of `calibrate`; a few hundred samples.
+
+        Returns:
+            The network itself.
+
+        Raises:
+            UsageError: the network is not calibrated.
+        """
+        self.require_calibrated()
+        training, device = self.training, next(self.parameters()).device
+        self.eval()
+        try:
+            restore_norms(self, [tensor.to(device) for tensor in _inputs_of(batch)])
+        finally:
+            self.train(training)
+        return self
+
+    def fold_norms(self) -> QuantNetwork:
+        """Fold them again, after training. `integerize` and ``export`` do that on their own copies.
+
+        Returns:
+            The network itself.
+        """
+        fold_norms(self)
+        self._raise_steps()
+        return self
+
     def require_calibrated(self) -> None:
         """Refuse to go on before `calibrate`.
 
@@ -225,12 +260,16 @@ class QuantNetwork(nn.Module):
         for name, quantizer in self.quantizers.items():
             if isinstance(quantizer, ActivationQuantizer):
                 quantizer.set_clip(choose_clip(quantizer, self._observers[name].values(), method))
+        self._raise_steps()
+        self.calibrated.fill_(True)
+
+    def _raise_steps(self) -> None:
+        """Keep biases of tiny weights within the accumulator."""
         for node in self.nodes:
             if node.name in self.layer_of:
                 layer = self.layer(node.name)
                 step = self.quantizer(node.inputs[0]).scale.detach()
                 layer.weight_quantizer.raise_steps(layer.real_bias().detach().abs() / (step * 2.0**BIAS_BITS))
-        self.calibrated.fill_(True)
 
     def _finish(self, node: Node, x: Tensor) -> Tensor:
         """Saturation and quantization of a node's result."""
@@ -244,14 +283,28 @@ class QuantNetwork(nn.Module):
         return clamped
 
     def _layer(self, node: Node, operator: Conv | Linear, x: Tensor) -> Tensor:
-        layer = self.layer(node.name)
-        bias = layer.real_bias()
-        if self.mode != "quantized":
-            return apply_layer(operator, x, layer.real_weight(), bias)
-        unit = self._step(node.inputs[0]) * layer.steps().detach().double()
-        rounded = representable_bias(bias, unit, unit / self._step(node.name), self.quantizer(node.name).bits)
-        bias = bias + (rounded - bias).detach()
-        return apply_layer(operator, x, layer.quantized_weight(), bias)
+        key = self.layer_of[node.name]
+        layer, norm = self.layer(node.name), cast(ChannelNorm, self.norms[key]) if key in self.norms else None
+        mask = layer.mask()
+        if norm is not None and self.training and self.mode == "quantized":
+            normalized: Tensor = norm(apply_layer(operator, x, layer.free_weight(), None))
+            return normalized if mask is None else normalized * per_channel(mask, normalized, 1)
+        weight = layer.quantized_weight() if self.mode == "quantized" else layer.real_weight()
+        bias, factor = layer.real_bias(), None
+        if norm is not None:
+            factor, constant = norm.folded()
+            weight = weight * per_channel(factor, weight)
+            bias = constant if mask is None else constant * mask
+        if self.mode == "quantized" and self._rounds_bias(node):
+            steps = layer.steps() if factor is None else layer.steps() * factor
+            unit = self._step(node.inputs[0]) * steps.detach().double()
+            rounded = representable_bias(bias, unit, unit / self._step(node.name), self.quantizer(node.name).bits)
+            bias = bias + (rounded - bias).detach()
+        return apply_layer(operator, x, weight, bias)
+
+    def _rounds_bias(self, node: Node) -> bool:  # noqa: ARG002 - for those that mix precisions
+        """Whether the bias of a layer is on the grid that the integer network has."""
+        return True
 
     def before_rounding(self, node: Node, x: Tensor) -> Tensor:
         """What a conv or linear node computes from ``x`` before saturation and rounding."""
@@ -295,48 +348,6 @@ def apply_postprocess(post: PostProcess, x: Tensor) -> Tensor:
 def _inputs_of(batch: Any) -> tuple[Tensor, ...]:
     first = batch[0] if isinstance(batch, tuple | list) else batch
     return (first,) if isinstance(first, Tensor) else tuple(first)
-
-
-def _key(taken: Mapping[str, object], name: str) -> str:
-    """A name that `nn.ModuleDict` accepts."""
-    while hasattr(nn.ModuleDict, name) or name in taken:
-        name += "_"
-    return name
-
-
-def _make_layers(graph: Graph, config: QuantConfig, tied: TiedChannels) -> tuple[nn.ModuleDict, dict[str, str]]:
-    layers: dict[str, nn.Module] = {}
-    layer_of: dict[str, str] = {}
-    by_parameters: dict[tuple[str, tuple[int, ...]], str] = {}
-    widths: dict[str, tuple[int, ...]] = {}
-    for node in graph.nodes:
-        if not isinstance(node.operator, Conv | Linear):
-            continue
-        held = graph.parameters[node.operator.parameters]
-        bits = config.weight_bits(node, held.weight.shape[0])
-        shared = (node.operator.parameters, bits)
-        if shared not in by_parameters:
-            key = by_parameters[shared] = _key(layers, node.name)
-            layers[key] = QuantLayer(
-                held.weight, held.bias, bits, learned=config.learn_weight_steps, narrow=config.narrow_weights
-            )
-        layer_of[node.name] = by_parameters[shared]
-        widths[node.name] = bits
-    check_pruned(graph.by_name(), tied, widths)
-    return nn.ModuleDict(layers), layer_of
-
-
-def _make_quantizers(graph: Graph, config: QuantConfig) -> tuple[nn.ModuleDict, dict[str, str]]:
-    group_of, groups = quantizer_groups(graph, config)
-    quantizers: dict[str, nn.Module] = {}
-    keys: dict[str, str] = {}
-    for name, group in groups.items():
-        keys[name] = _key(quantizers, name)
-        if group.input_index is not None:
-            quantizers[keys[name]] = InputQuantizer(group.bits, config.range_of(group.input_index))
-        else:
-            quantizers[keys[name]] = ActivationQuantizer(group.bits, signed=group.signed)
-    return nn.ModuleDict(quantizers), {name: keys[group] for name, group in group_of.items()}
 
 
 def _max_pool(node: Node, x: Tensor) -> Tensor:

@@ -80,7 +80,8 @@ def _fold(producer: Node, norm: BatchNorm, parameters: dict[str, Parameters]) ->
     scale = norm.scale.view(-1, *(1,) * (old.weight.dim() - 1))
     bias = norm.shift if old.bias is None else old.bias.double() * norm.scale + norm.shift
     key = f"{producer.operator.parameters},{norm.key}"
-    parameters.setdefault(key, Parameters((old.weight.double() * scale).float(), bias.float()))
+    factor = norm.scale if old.folded is None else norm.scale * old.folded
+    parameters.setdefault(key, Parameters((old.weight.double() * scale).float(), bias.float(), factor.float()))
     return dataclasses.replace(producer, operator=dataclasses.replace(producer.operator, parameters=key))
 
 

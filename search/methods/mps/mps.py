@@ -171,6 +171,14 @@ class MPS(DNAS):
         """
         self.network.correct_biases(batch)
 
+    def restore_norms(self, batch: Any) -> None:
+        """Put the batch norms back that the network has folded, for training: few bits train badly without them.
+
+        Args:
+            batch: one of a few hundred samples, as those of `calibrate`.
+        """
+        self.network.restore_norms(batch)
+
     def _check_range(self, inputs: Sequence[Tensor]) -> None:
         for index, x in enumerate(inputs):
             low, high = self.network.config.range_of(index)

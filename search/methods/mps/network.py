@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -228,16 +230,8 @@ class MixedNetwork(QuantNetwork):
         own = self.pruning.components(key)
         return WeightTheta(rows, self.keep.straight_through()[own], self.keep.probability[own])
 
-    def _layer(self, node: Node, operator: Conv | Linear, x: Tensor) -> Tensor:
-        layer = cast(QuantLayer | MixedLayer, self.layers[self.layer_of[node.name]])
-        bias = layer.real_bias()
-        if self.mode != "quantized":
-            return apply_layer(operator, x, layer.real_weight(), bias)
-        if not self._mixing(node.inputs[0], node.name, layer):
-            unit = self._step(node.inputs[0]) * layer.steps().detach().double()
-            rounded = representable_bias(bias, unit, unit / self._step(node.name), self.quantizer(node.name).bits)
-            bias = bias + (rounded - bias).detach()
-        return apply_layer(operator, x, layer.quantized_weight(), bias)
+    def _rounds_bias(self, node: Node) -> bool:
+        return not self._mixing(node.inputs[0], node.name, self.layers[self.layer_of[node.name]])
 
     def _rounded(self, node: Node, x: Tensor, divisor: int, source: str | None = None) -> Tensor:
         if self._mixing(source or node.inputs[0], node.name):
@@ -259,24 +253,38 @@ class MixedNetwork(QuantNetwork):
         for name, quantizer in self.quantizers.items():
             if isinstance(quantizer, ActivationQuantizer):
                 quantizer.set_clip(choose_clip(quantizer, self._observers[name].values(), method))
+        self._raise_steps()
+        self.calibrated.fill_(True)
+
+    def _raise_steps(self) -> None:
         for node in self.nodes:
             if node.name not in self.layer_of:
                 continue
             layer, source = cast(QuantLayer | MixedLayer, self.layers[self.layer_of[node.name]]), self._input_of(node)
             floor = layer.bias.detach().abs() / (_least_scale(source) * 2.0**BIAS_BITS)
             (layer if isinstance(layer, MixedLayer) else layer.weight_quantizer).raise_steps(floor)
-        self.calibrated.fill_(True)
 
     def _input_of(self, node: Node) -> nn.Module:
         return self.quantizers[self.quantizer_of[node.inputs[0]]]
 
     def correct_biases(self, batch: Any) -> QuantNetwork:
         """See `QuantNetwork.correct_biases`; of the network of the likeliest precisions."""
+        with self._decided():
+            return super().correct_biases(batch)
+
+    def restore_norms(self, batch: Any) -> QuantNetwork:
+        """See `QuantNetwork.restore_norms`; statistics are those of the likeliest precisions."""
+        with self._decided():
+            return super().restore_norms(batch)
+
+    @contextmanager
+    def _decided(self) -> Iterator[None]:
+        """In eval mode, with the likeliest precisions everywhere."""
         training = self.training
         self.eval()
         self.settle()
         try:
-            return super().correct_biases(batch)
+            yield
         finally:
             self.unsettle()
             self.train(training)
@@ -285,22 +293,16 @@ class MixedNetwork(QuantNetwork):
 
     def chosen(self) -> QuantConfig:
         """The likeliest precisions as a configuration, by module path."""
-        training = self.training
-        self.eval()
-        self.settle()
-        try:
-            layers: dict[str, LayerConfig] = {}
-            inputs = 8
+        layers: dict[str, LayerConfig] = {}
+        inputs = 8
+        with self._decided():
             for node in self.nodes:
                 quantizer = self.quantizer(node.name)
                 if isinstance(node.operator, Input):
                     inputs = quantizer.bits
                 elif self.states_width(node):
                     layers[node.path] = LayerConfig(self._chosen_bits(node), quantizer.bits)
-            return dataclasses.replace(self.config, input_bits=inputs, layers=layers)
-        finally:
-            self.unsettle()
-            self.train(training)
+        return dataclasses.replace(self.config, input_bits=inputs, layers=layers)
 
     def _chosen_bits(self, node: Node) -> tuple[int, ...] | None:
         if node.name not in self.layer_of:
@@ -314,20 +316,14 @@ class MixedNetwork(QuantNetwork):
         parameters: dict[str, Parameters] = {}
         for node in self.nodes:
             if isinstance(node.operator, Conv | Linear):
-                layer = cast(QuantLayer | MixedLayer, self.layers[self.layer_of[node.name]])
-                held = Parameters(layer.weight.detach().cpu(), layer.bias.detach().cpu())
+                key = self.layer_of[node.name]
+                layer = cast(QuantLayer | MixedLayer, self.layers[key])
+                held = Parameters(layer.weight.detach().cpu(), layer.bias.detach().cpu(), self.folded.get(key))
                 parameters[node.operator.parameters] = held
         found = QuantNetwork(dataclasses.replace(self.graph, parameters=parameters), config)
         found.to(self.calibrated.device)
-        training = self.training
-        self.eval()
-        self.settle()
-        try:
-            with torch.no_grad():
-                self._copy_steps(found)
-        finally:
-            self.unsettle()
-            self.train(training)
+        with self._decided(), torch.no_grad():
+            self._copy_steps(found)
         return found.train(self.training)
 
     def _copy_steps(self, found: QuantNetwork) -> None:
@@ -343,6 +339,8 @@ class MixedNetwork(QuantNetwork):
                     to.weight_quantizer.log_step.copy_(layer.chosen_log_step())
                 else:
                     to.weight_quantizer.log_step.copy_(cast(QuantLayer, layer).weight_quantizer.log_step)
+                if (key := self.layer_of[node.name]) in self.norms:
+                    found.norms[found.layer_of[node.name]] = copy.deepcopy(self.norms[key])
         found.calibrated.copy_(self.calibrated)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -202,6 +202,16 @@ class MixedLayer(nn.Module):
         """The bias, 0 in channels that are pruned."""
         return self.bias if self.now is None or self.now.keep is None else self.bias * self.now.keep
 
+    def mask(self) -> Tensor | None:
+        """``(C_out,)``, 0 in channels that are pruned and 1 in others, with the gradient; ``None`` without pruning."""
+        return None if self.now is None else self.now.keep
+
+    def free_weight(self) -> Tensor:
+        """The weight on its grids, mixed by the thetas, as if no channel were pruned; for training."""
+        assert self.now is not None
+        scales = torch.exp(self.log_step).view_as(self.low)
+        return mix_channels(self.weight, scales, self.now.rows.expand_as(scales), self.low, self.high)
+
     def quantized_weight(self) -> Tensor:
         """The weight on its grids, mixed by the thetas; that of the likeliest precisions in eval mode."""
         assert self.now is not None

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batch norms in training with quantizers in.
+
+A fake-quantized network is made with its batch norms folded, which is what runs on the chip; but weights of few bits
+train badly without them. `restore_norms` puts them back behind the layers that they were folded into: the quantized
+weight is that of the convolution itself, the norm follows it in float. For the chip this makes no difference. A norm is
+a positive factor and a constant per output channel; the factor joins the step of the channel's weights, whose codes
+stay what they are, and the constant joins the bias. `fold_norms` does that for good; in eval mode the network computes
+so all the time.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from plinio_deploy.quantization.graph import Conv, Linear
+from plinio_deploy.quantization.layers import QuantLayer, apply_layer
+
+if TYPE_CHECKING:
+    from plinio_deploy.quantization.network import QuantNetwork
+
+EPS = 1e-5
+MOMENTUM = 0.1
+LEAST = 1e-8
+"""Of a factor: steps stay positive."""
+
+
+class ChannelNorm(nn.Module):
+    """A batch norm with a positive factor per channel.
+
+    Args:
+        factor: what the folded norm multiplies each channel by, ``(C,)``, not 0.
+        mean: of what it reads, ``(C,)``.
+        variance: likewise.
+        shift: what the folded norm adds, ``(C,)``.
+
+    Attributes:
+        gain, offset: trained; the factor is ``|gain| / sqrt(variance + EPS)``.
+        mean, variance: running statistics.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, factor: Tensor, mean: Tensor, variance: Tensor, shift: Tensor) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(factor * torch.sqrt(variance + EPS))
+        self.offset = nn.Parameter(shift + mean * factor)
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("variance", variance.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize ``(N, C, ...)`` by the statistics of the batch, and keep running ones."""
+        return functional.batch_norm(
+            x, self.mean, self.variance, self.gain.abs(), self.offset, training=True, momentum=MOMENTUM, eps=EPS
+        )
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Factor and constant by the running statistics, ``(C,)`` each."""
+        factor = torch.clamp(self.gain.abs() / torch.sqrt(self.variance + EPS), min=LEAST)
+        return factor, self.offset - self.mean * factor
+
+
+def per_channel(values: Tensor, x: Tensor, axis: int = 0) -> Tensor:
+    """``(C,)`` shaped to multiply ``x`` along an axis."""
+    shape = [1] * x.dim()
+    shape[axis] = -1
+    return values.view(shape)
+
+
+def restore_norms(network: QuantNetwork, inputs: Sequence[Tensor]) -> None:
+    """Put a norm behind every layer that one was folded into; in eval mode the network computes what it did.
+
+    Args:
+        network: calibrated; changed in place.
+        inputs: one tensor per input of the network, ``(N, ...)``, whose statistics the norms start from.
+    """
+    values: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for node in network.nodes:
+            operands = [values[name] for name in node.inputs]
+            key = network.layer_of.get(node.name, "")
+            if isinstance(node.operator, Conv | Linear) and key in network.folded and key not in network.norms:
+                factor = network.folded[key].abs().to(operands[0])
+                factor = torch.where(factor > LEAST, factor, 1.0)
+                _scale(network.layers[key], 1 / factor)
+                weight = cast(QuantLayer, network.layers[key]).quantized_weight()
+                sums = apply_layer(node.operator, operands[0], weight, None).transpose(0, 1).flatten(1)
+                shift = network.layers[key].get_parameter("bias").detach()
+                network.norms[key] = ChannelNorm(factor, sums.mean(1), sums.var(1, unbiased=False), shift)
+            values[node.name] = network.evaluate(node, operands, inputs)
+
+
+def fold_norms(network: QuantNetwork) -> None:
+    """Let all norms join steps and biases again; in eval mode the network computes what it did."""
+    with torch.no_grad():
+        for key, norm in network.norms.items():
+            factor, constant = cast(ChannelNorm, norm).folded()
+            _scale(network.layers[key], factor)
+            network.layers[key].get_parameter("bias").copy_(constant)
+    network.norms = nn.ModuleDict()
+
+
+def without_norms(network: QuantNetwork) -> QuantNetwork:
+    """The network itself if it has no norms, else a copy with all of them folded."""
+    return copy.deepcopy(network).fold_norms() if network.norms else network
+
+
+def _scale(layer: nn.Module, factor: Tensor) -> None:
+    """Multiply weights and their steps: the codes stay."""
+    weight = layer.get_parameter("weight")
+    weight.mul_(per_channel(factor, weight))
+    steps = cast(nn.Module, getattr(layer, "weight_quantizer", layer)).get_parameter("log_step")
+    steps.add_(torch.log(factor).repeat(len(steps) // len(factor)))

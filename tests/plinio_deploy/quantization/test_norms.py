@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from plinio_deploy import host, interpreter
+from plinio_deploy.integerize import integerize
+from plinio_deploy.quantization import LayerConfig, QuantConfig, QuantNetwork, quantize
+from plinio_deploy.search.cost import params_bit
+from plinio_deploy.search.methods.mps import MPS, MPSType, get_default_qinfo
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.depthwise = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False), nn.BatchNorm2d(8))
+        self.plain = nn.Conv2d(8, 8, 1)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        x = torch.relu(self.depthwise(x) + self.plain(x))
+        result: Tensor = self.fc(x.mean((2, 3)))
+        return result
+
+
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    made = Small()
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, -1.5, 1.5)  # a negative factor too
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
+    return made.eval()
+
+
+def images(count: int = 64) -> Tensor:
+    return torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def network(w_bits: int = 2, layers: dict[str, LayerConfig] | None = None) -> QuantNetwork:
+    config = QuantConfig(w_bits=w_bits, layers=layers or {})
+    return quantize(model(), images(1), config).calibrate([images()]).eval()
+
+
+def test_norms_come_back_where_they_were_and_change_nothing_until_training() -> None:
+    qnet = network(8)
+    before = qnet(images())
+    qnet.restore_norms(images())
+    assert len(qnet.norms) == 2
+    assert qnet.restore_norms(images()) is qnet  # a second time does nothing
+    torch.testing.assert_close(
+        qnet(images()), before, rtol=1e-4, atol=float(qnet.quantizer(qnet.outputs[0]).scale.detach())
+    )
+    codes = {name: layer.weight_quantizer.codes(layer.weight) for name, layer in network(8).layers.items()}
+    assert all(
+        torch.equal(codes[name], qnet.layers[name].weight_quantizer.codes(qnet.layers[name].weight)) for name in codes
+    )
+
+
+def test_training_uses_statistics_of_the_batch_and_learns() -> None:
+    qnet = network().restore_norms(images()).train()
+    norm = next(iter(qnet.norms.values()))
+    mean = norm.get_buffer("mean").clone()
+    optimizer = torch.optim.Adam(qnet.parameters(), lr=1e-2)
+    target = torch.arange(64) % 5
+    losses = []
+    for _ in range(20):
+        loss = nn.functional.cross_entropy(qnet(images()), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    assert not torch.equal(norm.get_buffer("mean"), mean)
+    assert norm.get_parameter("gain").grad is not None
+
+
+@pytest.mark.parametrize("w_bits", [8, 2])
+def test_folding_again_keeps_what_eval_computes_and_integers_follow(w_bits: int) -> None:
+    qnet = network(w_bits).restore_norms(images())
+    qnet.train()
+    with torch.no_grad():
+        for norm in qnet.norms.values():
+            norm.get_parameter("gain").mul_(-0.7)  # factors stay positive
+        for _ in range(3):
+            qnet(images() * 0.8)
+    qnet.eval()
+    folded = copy.deepcopy(qnet).fold_norms()
+    assert not folded.norms
+    step = float(qnet.quantizer(qnet.outputs[0]).scale.detach())
+    torch.testing.assert_close(folded(images()), qnet(images()), rtol=0, atol=1.01 * step)
+    whole = integerize(qnet)
+    (source,), (target,) = whole.input_tensors(), whole.output_tensors()
+    codes = host.quantize(source, host.nchw_to_nhwc(images().numpy(), source.shape))
+    found = host.dequantize(target, interpreter.run(whole, [codes])[target.name])
+    assert np.abs(found - qnet(images()).detach().numpy()).max() <= 1.01 * step
+    assert np.array_equal(
+        interpreter.run(whole, [codes])[target.name], interpreter.run(integerize(folded), [codes])[target.name]
+    )
+
+
+def test_channels_of_0_bits_stay_0_under_a_norm() -> None:
+    widths = (0, 2, 2, 4, 4, 8, 8, 8)
+    layers = {name: LayerConfig(widths) for name in ("first.0", "depthwise.0", "plain")}
+    qnet = network(8, layers).restore_norms(images()).train()
+    values = qnet.trace(images())
+    name = next(node.name for node in qnet.nodes if node.path == "first.0")
+    assert not values[name][:, 0].any()
+    assert values[name][:, 1].any()
+
+
+def test_a_search_with_norms_trains_its_masks_and_hands_the_norms_on() -> None:
+    torch.manual_seed(0)
+    nas = MPS(
+        model(),
+        cost={"size": params_bit},
+        input_example=images(1),
+        w_search_type=MPSType.PER_CHANNEL,
+        qinfo=get_default_qinfo((0, 2, 4, 8), (8,)),
+        calibration=[images()],
+    )
+    before = nas.eval()(images())
+    nas.restore_norms(images())
+    torch.testing.assert_close(
+        nas(images()), before, rtol=1e-4, atol=float(nas.network.quantizer(nas.network.outputs[0]).scale.detach())
+    )
+    nas.train()
+    (nn.functional.cross_entropy(nas(images()), torch.arange(64) % 5) + 1e-5 * nas.get_cost("size")).backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in nas.nas_parameters())
+    qnet = nas.eval().export()
+    assert len(qnet.norms) == 2
+    torch.testing.assert_close(qnet(images()), nas(images()))
+    assert integerize(qnet).ops
