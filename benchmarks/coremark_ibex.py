@@ -22,7 +22,7 @@ from pathlib import Path
 
 from plinio_deploy.errors import BuildFailed, DeviceError, PlinioDeployError
 from plinio_deploy.targets import registry, toolchains
-from plinio_deploy.targets.build import FIRMWARE
+from plinio_deploy.targets.build import FIRMWARE, memory_options
 from plinio_deploy.targets.rtl.cores import CORES
 from plinio_deploy.targets.runners.rtl import RtlRunner
 
@@ -87,20 +87,13 @@ def build(folder: Path) -> Path:
     root = CORES["ibex"].root() / "vendor" / "eembc_coremark"
     riscv = FIRMWARE / "ports" / "riscv"
     (folder / "bench_config.h").write_text(f"#define BENCH_WINDOW_BASE {memory.window.base:#x}u\n")
-    numbers = {
-        "__flash_origin": memory.flash.base,
-        "__flash_size": memory.flash.size,
-        "__ram_origin": memory.ram.base,
-        "__ram_size": memory.ram.size,
-        "__stack_size": memory.stack,
-    }
     command = [toolchains.require("gcc-riscv").path, *FLAGS, f"-DITERATIONS={ITERATIONS}"]
     command += [f"-I{path}" for path in (PORT, root, folder, FIRMWARE / "bench")]
     command += ["-isystem", str(FIRMWARE / "runtime" / "include")]
     command += [str(root / name) for name in SOURCES]
     command += [str(path) for path in (PORT / "core_portme.c", riscv / "port.c", riscv / "crt0.S")]
     command += [str(FIRMWARE / "runtime" / "memory.c"), "-fno-tree-loop-distribute-patterns"]
-    command += [f"-Wl,--defsym={name}={value:#x}" for name, value in numbers.items()]
+    command += memory_options(memory)
     elf = folder / "coremark.elf"
     command += ["-Wl,--gc-sections", "-Wl,--no-check-sections", "-T", str(riscv / "link.ld"), "-lgcc", "-o", str(elf)]
     done = subprocess.run(command, capture_output=True, text=True)

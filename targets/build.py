@@ -204,12 +204,8 @@ def _compile(compiler: str, target: Target, folder: Path, job: _Compilation, nam
         raise _failed(f"the compiler refused {job.source.name}", done, target)
 
 
-def _link_command(
-    compiler: str, target: Target, objects: Sequence[str], output: str, memory: Memory | None
-) -> list[str]:
-    command = [compiler, *target.flags, *OPTIMIZATION, "-Wl,--gc-sections", "-Wl,--build-id=none"]
-    if memory is None:
-        return [*command, *objects, "-lpthread", "-o", output]
+def memory_options(memory: Memory) -> list[str]:
+    """Options of the linker that tell our linker scripts where memories begin and how large they are."""
     numbers = {
         "__flash_origin": memory.flash.base,
         "__flash_size": memory.flash.size,
@@ -217,8 +213,17 @@ def _link_command(
         "__ram_size": memory.ram.size,
         "__stack_size": memory.stack,
     }
+    return [f"-Wl,--defsym={name}={value:#x}" for name, value in numbers.items()]
+
+
+def _link_command(
+    compiler: str, target: Target, objects: Sequence[str], output: str, memory: Memory | None
+) -> list[str]:
+    command = [compiler, *target.flags, *OPTIMIZATION, "-Wl,--gc-sections", "-Wl,--build-id=none"]
+    if memory is None:
+        return [*command, *objects, "-lpthread", "-o", output]
     command += ["-nostdlib", "-static", "-Wl,--strip-debug", "-Wl,--no-check-sections"]
-    command += [f"-Wl,--defsym={name}={value:#x}" for name, value in numbers.items()]
+    command += memory_options(memory)
     return [*command, "-T", str(FIRMWARE / "ports" / target.family / "link.ld"), *objects, "-lgcc", "-o", output]
 
 
