@@ -13,10 +13,11 @@ end, 35.2 kB; 54.8 % and 42.2 % right after conversion at 8/8.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -138,9 +139,7 @@ class Task:
 
     def further(self) -> Course:
         """The same data under a cosine of its own over the further epochs."""
-        course = object.__new__(Course)
-        course.__dict__.update(self.course.__dict__)
-        course.rate = self.given.rate
+        course = copy.copy(self.course)
         course.budget = replace(self.course.budget, epochs=SEARCH_EPOCHS + TUNE_EPOCHS)
         course.generator = torch.Generator().manual_seed(self.given.seed + 1)
         torch.manual_seed(self.given.seed + 1)
@@ -174,7 +173,8 @@ def fixed(task: Task, bits: int, activations: int, epochs: int) -> Row:
     after = integer_accuracy(integerize(qnet.eval(), "ic"), task.course)
     if epochs:
         course = task.further()
-        course.fit(qnet, 0, epochs, plain_optimizer(qnet))
+        qnet.restore_norms(task.course.images[:1024])
+        course.fit(qnet, 0, epochs, plain_optimizer(qnet, task.given.scale))
     return task.row("fixed" if epochs else "converted", f"w{bits}a{activations}", qnet, after, started)
 
 
@@ -192,18 +192,19 @@ def searched(task: Task, kind: MPSType, precisions: tuple[int, ...], strength: f
         hard_softmax=True,
         calibration=task.calibration(),
     )
+    mps.restore_norms(task.course.images[:1024])
     price: Any = (
         regularizers.BaseRegularizer("size", strength)
         if limit is None
         else regularizers.DUCCIO({"size": limit}, task_loss=1.0)
     )
-    course.fit(mps, 0, SEARCH_EPOCHS, search_optimizers(mps), regularizer=price)
+    course.fit(mps, 0, SEARCH_EPOCHS, search_optimizers(mps, task.given.scale), regularizer=price)
     if limit is not None:
         mps.settle(limit, "size")
     mps.correct_biases(task.course.images[:1024])
     qnet = mps.eval().export()
     after = integer_accuracy(integerize(qnet.eval(), "ic"), task.course)
-    course.fit(qnet, SEARCH_EPOCHS, SEARCH_EPOCHS + TUNE_EPOCHS, plain_optimizer(qnet))
+    course.fit(qnet, SEARCH_EPOCHS, SEARCH_EPOCHS + TUNE_EPOCHS, plain_optimizer(qnet, task.given.scale))
     name = "per channel" if kind is MPSType.PER_CHANNEL else "per layer"
     return task.row(name, limit or f"{strength:g}", qnet, after, started)
 
@@ -236,35 +237,49 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--strengths", type=float, nargs="*", default=[1e-6])
     parser.add_argument("--limits", nargs="*", default=["22 kB"], help="sizes of the weights that searches must meet")
     parser.add_argument("--only", nargs="+", help="keys of rows, such as channel-22kB, layer-1e-06 or fixed-4")
-    parser.add_argument("--rate", type=float, default=7e-4, help="learning rate of all that follows the float seed")
+    parser.add_argument("--scale", type=float, default=0.5, help="of the learning rates after the float seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cache", type=Path, help="folder that keeps the float seed")
-    parser.add_argument("--out", type=Path, help="also write the JSON here, after each row")
+    parser.add_argument("--out", type=Path, help="also write the JSON here, after each row, and go on there")
     parser.add_argument("--json", action="store_true", help="print the JSON")
     return parser.parse_args()
 
 
+def read_rows(path: Path | None, conditions: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Rows by key of an earlier run under the same conditions; none if there was no such run."""
+    if path is None or not path.is_file():
+        return {}
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if any(document.get(key) != value for key, value in conditions.items()):
+        say(f"{path}: other data or other settings; its rows are made anew")
+        return {}
+    rows: dict[str, dict[str, Any]] = document["rows"]
+    return rows
+
+
 def main() -> int:
-    """Make the rows."""
+    """Make the rows; those that lie in ``--out`` already are kept."""
     given = arguments()
     torch.set_num_threads(given.threads)
     task = Task(given)
-    document: dict[str, Any] = {
+    conditions = {
         "benchmark": "accuracy_ic",
         "data": given.data.name,
         "train_images": len(task.course.train),
         "test_images": len(task.course.test),
         "epochs": {"seed": given.epochs, "search": SEARCH_EPOCHS, "tune": TUNE_EPOCHS},
+        "scale": given.scale,
         "seed": given.seed,
         "torch": torch.__version__.split("+")[0],
         "seed_accuracy": task.seed_accuracy,
-        "rows": [],
     }
+    rows = read_rows(given.out, conditions)
+    document = {**conditions, "rows": rows}
     for key, make in plans(task, given.strengths, given.limits).items():
-        if given.only is None or key in given.only:
-            document["rows"].append(asdict(make()))
+        if key not in rows and (given.only is None or key in given.only):
+            rows[key] = asdict(make())
             if given.out is not None:
                 given.out.parent.mkdir(parents=True, exist_ok=True)
                 given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -2,8 +2,8 @@
 """What the Pareto benchmarks share: data, training at an equal budget, points, fronts, and the JSON they leave.
 
 Every network gets the same number of epochs from its random initialisation to its last figure: the seed, each uniformly
-narrowed seed, and each searched network (warm-up, search and fine-tuning together). All follow one cosine of the
-learning rate over that number, see the same augmented images, and are judged on the same test images.
+narrowed seed, and each searched network (warm-up, search and fine-tuning together). All follow a cosine of the
+learning rate, see the same augmented images, and are judged on the same test images.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from optimizers import MuonAdam
 from torch import Tensor, nn
 
 from plinio_deploy import PIT, cost
@@ -111,7 +112,6 @@ class Course:
         self.images = torch.from_numpy(self.train.x).to(self.device)
         self.labels = torch.from_numpy(self.train.y).to(self.device)
         self.generator = torch.Generator().manual_seed(seed)
-        self.rate = LEARNING_RATE
 
     def network(self, width: float = 1.0) -> ResNet8:
         """A fresh ResNet8, the same for the same seed and width."""
@@ -135,33 +135,44 @@ class Course:
         optimizer: Any,
         each: Callable[[int], Any] | None = None,
         regularizer: Any = None,
+        span: tuple[int, int] | None = None,
     ) -> None:
         """Train from epoch ``first`` up to, not including, ``last`` of the budget's epochs.
 
         Args:
             model: plain, or under search.
-            first: epoch in the common cosine.
+            first: epoch in the cosine.
             last: the one after the last.
-            optimizer: of torch, or `training.Optimizers`, whose optimizer of masks keeps its learning rate.
+            optimizer: whose groups have an ``initial_lr``, or `training.Optimizers` with such a one for the weights;
+                that of the masks keeps its learning rate.
             each: called with the number of every epoch before it.
             regularizer: of the search.
+            span: first epoch of the cosine and the one after its last; all epochs by default.
         """
         net = optimizer.net if isinstance(optimizer, training.Optimizers) else optimizer
+        start, end = span or (0, self.budget.epochs)
         for epoch in range(first, last):
-            for group in net.param_groups:
-                group["lr"] = self.rate * 0.5 * (1 + math.cos(math.pi * epoch / self.budget.epochs))
             if each is not None:
                 each(epoch - first)
             criterion = nn.functional.cross_entropy
             training.train_epoch(
                 model,
-                self.batches(),
+                self._paced(net, epoch - start, end - start),
                 criterion,
                 optimizer,
                 regularizer=regularizer,
                 epoch=epoch - first,
                 n_epochs=last - first,
             )
+
+    def _paced(self, optimizer: torch.optim.Optimizer, epoch: int, epochs: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch, with the learning rate set before every batch."""
+        steps = math.ceil(len(self.images) / self.budget.batch)
+        for step, batch in enumerate(self.batches()):
+            done = (epoch + step / steps) / epochs
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * 0.5 * (1 + math.cos(math.pi * done)) * min(1.0, done / RISE + 1e-3)
+            yield batch
 
     def phases(self) -> tuple[int, int, int]:
         """Last epochs of warm-up, search and fine-tuning."""
@@ -188,19 +199,22 @@ class Course:
         return 100.0 * (answers == y).float().mean().item()
 
 
-LEARNING_RATE = 2e-3
-WEIGHT_DECAY = 1e-4
+RISE = 0.02
+"""Share of a cosine in which the learning rate rises."""
+
 NAS_RATE = 1e-2
 
 
-def plain_optimizer(model: nn.Module) -> torch.optim.Optimizer:
-    """The one that weights under search get too."""
-    return torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+def plain_optimizer(model: nn.Module, scale: float = 1.0) -> torch.optim.Optimizer:
+    """The one that weights under search get too; ``scale`` multiplies its learning rates."""
+    return MuonAdam(model.parameters(), scale)
 
 
-def search_optimizers(model: Any) -> training.Optimizers:
+def search_optimizers(model: Any, scale: float = 1.0) -> training.Optimizers:
     """For weights, and for masks and selections."""
-    return training.optimizers(model, net_lr=LEARNING_RATE, nas_lr=NAS_RATE, weight_decay=WEIGHT_DECAY)
+    return training.Optimizers(
+        MuonAdam(model.net_parameters(), scale), torch.optim.Adam(list(model.nas_parameters()), lr=NAS_RATE)
+    )
 
 
 @dataclass(frozen=True)

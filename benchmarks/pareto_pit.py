@@ -18,12 +18,20 @@ TARGET = "24 kB"
 """Of the DUCCIO run: 31 % of the seed."""
 
 
-def search(course: Course, model: Any, regularizer: Any, first: int, last: int, limit: str | None = None) -> Any:
+def search(
+    course: Course,
+    model: Any,
+    regularizer: Any,
+    first: int,
+    last: int,
+    limit: str | None = None,
+    span: tuple[int, int] | None = None,
+) -> Any:
     """Let PIT prune a network between two epochs; the exported network, and its size before it was made to fit."""
     # A limit is about what is built: living channels are counted then, not the sum of the masks' continuous values.
     nas = PIT(model, cost=COSTS, input_shape=course.shape, full_cost=True, discrete_cost=limit is not None)
     nas.train_net_and_nas()
-    course.fit(nas, first, last, search_optimizers(nas), regularizer=regularizer)
+    course.fit(nas, first, last, search_optimizers(nas), regularizer=regularizer, span=span)
     found = nas.get_cost("size").item() / 8
     if limit is not None:
         nas.settle(limit, "size")

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """SuperNet, and SuperNet followed by PIT, on ResNet8 against uniform width scaling.
 
-Each 3x3 convolution in the residual blocks gets the alternative of the recipe `ic`: a depthwise-separable one.
+Each 3x3 convolution in the residual blocks gets the alternative of the recipe `ic`: a depthwise-separable one. What is
+selected starts again from random weights, in the epochs that are left: those that learned in turns, beside branches
+that are gone, and under a normalization of all of them together, are a worse start than none.
 
     python benchmarks/pareto_supernet.py --data DIR --budget small --reuse benchmarks/results/pareto_pit.json
 """
@@ -15,6 +17,7 @@ from typing import Any
 import torch
 from pareto_common import COSTS, Budget, Course, Job, Point, plain_optimizer, run, search_optimizers, uniform_widths
 from pareto_pit import search as search_channels
+from torch import nn
 
 from plinio_deploy import SuperNet, regularizers
 from plinio_deploy.recipes.chain import FALLING, SELECTION_RATE
@@ -22,22 +25,25 @@ from plinio_deploy.recipes.ic import SEARCHED
 from plinio_deploy.recipes.supernets import in_place_of
 from plinio_deploy.search import training
 
-WARMUP, SELECTED, PRUNED = 0.1, 0.25, 0.55
-"""Shares of the epochs at which warm-up, selection, and in the chain the pruning of channels, end."""
+WARMUP, SELECTED, FIRM, PRUNED = 0.08, 0.2, 0.4, 0.65
+"""Shares of the epochs at which warm-up and selection end, and in the chain the training anew of what was selected, and
+the pruning of its channels."""
 
 SELECTION_STRENGTH = 1.0
 """Of the selection in the chain."""
 
 
-def ends(course: Course) -> tuple[int, int, int]:
-    """Last epochs of warm-up, selection and pruning."""
-    first, second, third = (max(1, round(share * course.budget.epochs)) for share in (WARMUP, SELECTED, PRUNED))
-    return first, second, third
+def ends(course: Course) -> tuple[int, int, int, int]:
+    """Last epochs of warm-up, selection, training anew and pruning."""
+    first, second, third, fourth = (
+        max(1, round(share * course.budget.epochs)) for share in (WARMUP, SELECTED, FIRM, PRUNED)
+    )
+    return first, second, third, fourth
 
 
-def choose(course: Course, strength: float) -> tuple[Any, dict[str, Any]]:
-    """Train the supernet, then select; the exported network and what was chosen."""
-    warmup, last, _ = ends(course)
+def choose(course: Course, strength: float) -> tuple[nn.Module, dict[str, Any]]:
+    """Train the supernet, and select; the selected network with random weights, and what was chosen."""
+    warmup, last, *_ = ends(course)
     nas = SuperNet(in_place_of(course.network(), SEARCHED), cost=COSTS, input_shape=course.shape, full_cost=True)
     optimizer = search_optimizers(nas)
     optimizer.nas = torch.optim.SGD(list(nas.nas_parameters()), lr=SELECTION_RATE)
@@ -53,26 +59,38 @@ def choose(course: Course, strength: float) -> tuple[Any, dict[str, Any]]:
         regularizer=regularizers.BaseRegularizer("size", strength, relative=True),
     )
     chosen = {name: module.best_index for name, module in nas.named_choices()}
-    return nas.export(), {"chosen": chosen}
+    return restarted(nas.export(), course.seed), {"chosen": chosen}
+
+
+def restarted(model: nn.Module, seed: int) -> nn.Module:
+    """The same network with random weights."""
+    torch.manual_seed(seed)
+    for module in model.modules():
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+    return model
 
 
 def select(strength: float, course: Course) -> Point:
     """SuperNet alone."""
     started = time.monotonic()
     found, details = choose(course, strength)
-    right_after = course.accuracy(found)
-    course.fit(found, ends(course)[1], course.budget.epochs, plain_optimizer(found))
-    return course.point("supernet", strength, found, started, accuracy_after_export=right_after, **details)
+    span = ends(course)[1], course.budget.epochs
+    course.fit(found, *span, plain_optimizer(found), span=span)
+    return course.point("supernet", strength, found, started, **details)
 
 
 def select_and_prune(strength: float, course: Course) -> Point:
     """SuperNet, then PIT at this strength: layers first, then channels, in the same time."""
     started = time.monotonic()
     found, details = choose(course, SELECTION_STRENGTH)
-    _, first, last = ends(course)
+    _, start, first, last = ends(course)
+    span = start, course.budget.epochs
+    course.fit(found, start, first, plain_optimizer(found), span=span)
     price = regularizers.BaseRegularizer("size", strength, relative=True)
-    found, _ = search_channels(course, found, price, first, last)
-    course.fit(found, last, course.budget.epochs, plain_optimizer(found))
+    found, _ = search_channels(course, found, price, first, last, span=span)
+    course.fit(found, last, course.budget.epochs, plain_optimizer(found), span=span)
     return course.point("supernet-pit", strength, found, started, **details)
 
 

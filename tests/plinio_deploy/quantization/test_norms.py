@@ -60,10 +60,9 @@ def test_norms_come_back_where_they_were_and_change_nothing_until_training() -> 
     torch.testing.assert_close(
         qnet(images()), before, rtol=1e-4, atol=float(qnet.quantizer(qnet.outputs[0]).scale.detach())
     )
-    codes = {name: layer.weight_quantizer.codes(layer.weight) for name, layer in network(8).layers.items()}
-    assert all(
-        torch.equal(codes[name], qnet.layers[name].weight_quantizer.codes(qnet.layers[name].weight)) for name in codes
-    )
+    for node in qnet.layer_of:
+        old, new = network(8).layer(node), qnet.layer(node)
+        assert torch.equal(old.weight_quantizer.codes(old.weight), new.weight_quantizer.codes(new.weight))
 
 
 def test_training_uses_statistics_of_the_batch_and_learns() -> None:
@@ -76,7 +75,7 @@ def test_training_uses_statistics_of_the_batch_and_learns() -> None:
     for _ in range(20):
         loss = nn.functional.cross_entropy(qnet(images()), target)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
@@ -134,7 +133,9 @@ def test_a_search_with_norms_trains_its_masks_and_hands_the_norms_on() -> None:
         nas(images()), before, rtol=1e-4, atol=float(nas.network.quantizer(nas.network.outputs[0]).scale.detach())
     )
     nas.train()
-    (nn.functional.cross_entropy(nas(images()), torch.arange(64) % 5) + 1e-5 * nas.get_cost("size")).backward()
+    torch.autograd.backward(
+        nn.functional.cross_entropy(nas(images()), torch.arange(64) % 5) + 1e-5 * nas.get_cost("size")
+    )
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in nas.nas_parameters())
     qnet = nas.eval().export()
     assert len(qnet.norms) == 2
