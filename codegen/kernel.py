@@ -52,11 +52,13 @@ class Kernel(ABC):
         parts: file below ``templates/`` that renders what stands before the layer's function, with the same variables:
             micro-kernels in assembly (top-level ``__asm__``) or in C. Each begins with a line ``#part NAME`` and
             defines ``{{ local }}_NAME``; both templates call it so. Layers whose parts are the same share one.
+        on_request: whether only a schedule chooses it, because what it gains costs much more memory.
     """
 
     name: ClassVar[str]
     template: ClassVar[str | None]
     parts: ClassVar[str | None] = None
+    on_request: ClassVar[bool] = False
 
     @abstractmethod
     def handles(self, site: Site) -> bool:

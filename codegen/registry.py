@@ -23,9 +23,9 @@ def kernels() -> tuple[Kernel, ...]:
 
 
 def candidates(site: Site) -> tuple[Kernel, ...]:
-    """The kernels that handle a site, cheapest first; equal costs in the order of their names."""
+    """The kernels that handle a site, cheapest first, those on request last; equal costs by name."""
     able = (kernel for kernel in kernels() if kernel.handles(site))
-    return tuple(sorted(able, key=lambda kernel: (kernel.cost(site), kernel.name)))
+    return tuple(sorted(able, key=lambda kernel: (kernel.on_request, kernel.cost(site), kernel.name)))
 
 
 def choose(site: Site) -> Kernel:

@@ -210,7 +210,7 @@ def requantize(pixels: int, variant: Variant, out: Output, constants: int) -> Li
             lines += [f"add {a}, {bias}, {a}, lsl #{out.shift}" for a, bias in zip(acc, four, strict=True)]
     lines += [load, f"str r2, [sp, #{constants}]"]
     for acc in PIXELS[:pixels]:
-        lines += _codes(acc, four, variant, out)
+        lines += codes(acc, four, variant, out)
     return lines
 
 
@@ -326,14 +326,17 @@ def _separate_bytes_of_one(x: str) -> Lines:
     return lines
 
 
-def _codes(acc: Sequence[str], multipliers: Sequence[str], variant: Variant, out: Output) -> Lines:
+def codes(acc: Sequence[str], multipliers: Sequence[str], variant: Variant, out: Output) -> Lines:
     """From sums to four codes in the first register; the others and r2 are free afterwards."""
     lines = [f"smmul {a}, {a}, {m}" for a, m in zip(acc, multipliers, strict=True)]
     if out.saturate:
         lines += [f"ssat {a}, #{16 + scale}, {a}" for a, scale in zip(acc, variant.scales, strict=True)]
     even, odd, third, fourth = acc
     scales = variant.scales
-    lines += [f"pkhbt {even}, {even}, {third}, lsl #{16 - scales[2]}"]
+    if scales[0]:
+        lines += [f"lsl {third}, {third}, #{16 - scales[2]}", f"pkhtb {even}, {third}, {even}, asr #{scales[0]}"]
+    else:
+        lines += [f"pkhbt {even}, {even}, {third}, lsl #{16 - scales[2]}"]
     if scales[1]:
         lines += [f"lsl {fourth}, {fourth}, #{16 - scales[3]}", f"pkhtb {odd}, {fourth}, {odd}, asr #{scales[1]}"]
     else:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plinio_deploy.artifact import Artifact
-from plinio_deploy.codegen import Manifest, Options, Vectors, generate
+from plinio_deploy.codegen import Manifest, Options, Schedule, Vectors, generate
 from plinio_deploy.codegen.kernel import Site
 from plinio_deploy.network import Network
 from tests.networks import packed_samples, random_inputs, reference
@@ -50,7 +50,9 @@ class Case:
         ]
 
 
-def make_case(network: Network, prefix: str = "net", samples: int = 3, isa: Sequence[str] = ()) -> Case:
+def make_case(
+    network: Network, prefix: str = "net", samples: int = 3, isa: Sequence[str] = (), schedule: Schedule | None = None
+) -> Case:
     """Generate a project with vectors, and the reference.
 
     With instruction set features, what runs on the host are the plain C twins of their assembly.
@@ -59,7 +61,7 @@ def make_case(network: Network, prefix: str = "net", samples: int = 3, isa: Sequ
     inputs = packed_samples(network, codes, network.inputs)
     expected = reference(network, codes)
     outputs = [b"".join(expected[name][i] for name in network.outputs) for i in range(samples)]
-    artifact = generate(network, Options(prefix=prefix, isa=tuple(isa)), Vectors(inputs, outputs))
+    artifact = generate(network, Options(prefix, tuple(isa), schedule or Schedule()), Vectors(inputs, outputs))
     return Case(network, artifact, Manifest.parse(artifact.files["manifest.json"]), inputs, expected)
 
 
