@@ -149,6 +149,10 @@ class Task:
         """Batches for clips and biases."""
         return list(torch.split(self.course.images[:1024], 256))
 
+    def examples(self) -> list[tuple[Any, Any]]:
+        """Images and labels from which precisions are ranked."""
+        return [(self.course.images[:1024], self.course.labels[:1024])]
+
     def row(self, name: str, setting: str, qnet: QuantNetwork, after: float, started: float) -> Row:
         """Integerize and judge."""
         network = integerize(qnet.eval(), "ic")
@@ -192,6 +196,9 @@ def searched(task: Task, kind: MPSType, precisions: tuple[int, ...], strength: f
         hard_softmax=True,
         calibration=task.calibration(),
     )
+    mps.rank_precisions(nn.functional.cross_entropy, task.examples())
+    if limit is not None:
+        mps.settle(limit, "size")
     mps.restore_norms(task.course.images[:1024])
     price: Any = (
         regularizers.BaseRegularizer("size", strength)

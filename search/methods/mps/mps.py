@@ -28,6 +28,7 @@ from plinio_deploy.search.methods.mps.choice import Choice
 from plinio_deploy.search.methods.mps.network import MixedNetwork, Widths
 from plinio_deploy.search.methods.mps.qinfo import MPSType, QInfo, Space, get_default_qinfo
 from plinio_deploy.search.methods.mps.quantizers import MixedLayer
+from plinio_deploy.search.methods.mps.sensitivity import rank_precisions
 from plinio_deploy.search.methods.mps.settle import settle
 from plinio_deploy.search.methods.mps.usage import Usage
 
@@ -178,6 +179,19 @@ class MPS(DNAS):
             batch: one of a few hundred samples, as those of `calibrate`.
         """
         self.network.restore_norms(batch)
+
+    def rank_precisions(
+        self, criterion: Callable[[Tensor, Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]
+    ) -> None:
+        """Start the search of weights' precisions from what each costs in loss; see `sensitivity`.
+
+        Call it on a trained model, before norms are restored; `settle` may follow at once.
+
+        Args:
+            criterion: from (output, target) to the mean loss.
+            batches: pairs of input and target; a few hundred samples are enough.
+        """
+        rank_precisions(self.network, criterion, batches)
 
     def _check_range(self, inputs: Sequence[Tensor]) -> None:
         for index, x in enumerate(inputs):

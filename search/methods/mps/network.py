@@ -16,10 +16,9 @@ from plinio_deploy.errors import UsageError
 from plinio_deploy.quantization.calibrate import Method, choose_clip
 from plinio_deploy.quantization.config import LayerConfig, QuantConfig
 from plinio_deploy.quantization.graph import Conv, Graph, Input, Linear, Node, Parameters
-from plinio_deploy.quantization.layers import QuantLayer, apply_layer
+from plinio_deploy.quantization.layers import QuantLayer
 from plinio_deploy.quantization.network import BIAS_BITS, QuantNetwork
 from plinio_deploy.quantization.quantizers import ActivationQuantizer, InputQuantizer
-from plinio_deploy.quantization.rounding import representable_bias
 from plinio_deploy.search.methods.mps.choice import Choice, probabilities
 from plinio_deploy.search.methods.mps.pruning import Keep, Pruning, multiplicities
 from plinio_deploy.search.methods.mps.quantizers import MixedActivation, MixedInput, MixedLayer, WeightTheta
@@ -269,16 +268,16 @@ class MixedNetwork(QuantNetwork):
 
     def correct_biases(self, batch: Any) -> QuantNetwork:
         """See `QuantNetwork.correct_biases`; of the network of the likeliest precisions."""
-        with self._decided():
+        with self.decided():
             return super().correct_biases(batch)
 
     def restore_norms(self, batch: Any) -> QuantNetwork:
         """See `QuantNetwork.restore_norms`; statistics are those of the likeliest precisions."""
-        with self._decided():
+        with self.decided():
             return super().restore_norms(batch)
 
     @contextmanager
-    def _decided(self) -> Iterator[None]:
+    def decided(self) -> Iterator[None]:
         """In eval mode, with the likeliest precisions everywhere."""
         training = self.training
         self.eval()
@@ -295,7 +294,7 @@ class MixedNetwork(QuantNetwork):
         """The likeliest precisions as a configuration, by module path."""
         layers: dict[str, LayerConfig] = {}
         inputs = 8
-        with self._decided():
+        with self.decided():
             for node in self.nodes:
                 quantizer = self.quantizer(node.name)
                 if isinstance(node.operator, Input):
@@ -322,7 +321,7 @@ class MixedNetwork(QuantNetwork):
                 parameters[node.operator.parameters] = held
         found = QuantNetwork(dataclasses.replace(self.graph, parameters=parameters), config)
         found.to(self.calibrated.device)
-        with self._decided(), torch.no_grad():
+        with self.decided(), torch.no_grad():
             self._copy_steps(found)
         return found.train(self.training)
 
