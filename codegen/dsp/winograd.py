@@ -21,6 +21,10 @@ Halves are 16 bits wide: ``B^T d B`` of codes in ``[0, 255]`` or ``[-128, 127]``
 
 A patch is two tiles side by side: 2 x 4 outputs, which read 4 x 6 inputs. Its products take four output channels at a
 time. Channels lie in halves of words as bytes of a word are spread: (0, 2) and (1, 3) of every four.
+
+Weights are transformed when the code is generated (`weights`) or, four output channels at a time for as many patches as
+scratch holds, while it runs (`filters`). Then those of fewer than 8 bits are taken to the upper end of a byte, so their
+sums are larger by as many bits more.
 """
 
 from __future__ import annotations
@@ -33,8 +37,8 @@ from plinio_deploy.codegen.dsp.blocks import CHANNELS, IntArray, Sums, Variant
 from plinio_deploy.codegen.pack import Array
 from plinio_deploy.network import Conv
 
-WINOGRAD = Variant("winograd", 16, (2, 2, 2, 2), nested=False, offsets=(0, 0, 0, 0), words=4)
-"""Accumulators hold four times the sum."""
+FOUR = 2
+"""Bits by which sums of transformed weights are larger: they hold ``4 Y``."""
 
 ORDER = (1, 2, 0, 3)
 """In which order the micro-kernels take the rows of ``B^T``, and its columns within each."""
@@ -81,6 +85,11 @@ class Patch:
     def block_words(self) -> int:
         """Words of the transformed weights of four output channels."""
         return 16 * self.pairs * CHANNELS
+
+    @property
+    def filter_bytes(self) -> int:
+        """From a place of the transformed weights of four output channels to the next."""
+        return 4 * self.pairs * CHANNELS
 
     @property
     def window_bytes(self) -> int:
@@ -130,6 +139,61 @@ def weights(op: Conv, patch: Patch) -> Array:
     words = (low | high << 16)[:, ORDER][:, :, ORDER].reshape(-1, CHANNELS, 16, patch.pairs)
     values = tuple(int(word) for word in words.transpose(0, 2, 3, 1).ravel())
     return Array("_w", "uint32_t", values, "per four channels 16 transformed weights each, two input channels a word")
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Weights as they are, to be transformed later: ``[groups][4 output channels][9 taps]`` words per block.
+
+    Attributes:
+        bits: of each weight; bytes of a word hold four input channels, and each byte those of as many fours as fit.
+        groups: words per output channel and tap.
+    """
+
+    bits: int
+    groups: int
+
+    @property
+    def digits(self) -> int:
+        """Fours of input channels in a word."""
+        return 8 // self.bits
+
+    @property
+    def scale(self) -> int:
+        """Bits by which sums are larger: 4, and the place in a byte."""
+        return FOUR + 8 - self.bits
+
+    @property
+    def block_words(self) -> int:
+        """Words of four output channels."""
+        return self.groups * CHANNELS * 9
+
+
+def filters_of(op: Conv) -> Filters:
+    """How the weights of a layer are kept: as bytes where fewer bits do not come out even."""
+    channels = op.weights.codes.shape[3]
+    bits = max(op.weights.bits)
+    if channels % (32 // bits):
+        bits = 8
+    return Filters(bits, -(-channels * bits // 32))
+
+
+def filters(op: Conv, found: Filters) -> Array:
+    """Weights in the order in which they are transformed."""
+    codes = op.weights.codes.astype(np.int64)
+    span = found.groups * found.digits * 4
+    missing = -codes.shape[0] % CHANNELS, span - codes.shape[3]
+    codes = np.pad(codes, ((0, missing[0]), (0, 0), (0, 0), (0, missing[1])))
+    digits = codes.reshape(-1, CHANNELS, 9, found.groups, found.digits, 4).transpose(0, 3, 1, 2, 4, 5)
+    shifts = found.bits * np.arange(found.digits)[:, None] + 8 * np.arange(4)
+    words = ((digits & (1 << found.bits) - 1) << shifts).sum(axis=(-2, -1)).ravel()
+    comment = f"per four channels and {4 * found.digits} of the input nine weights each, {found.bits} bits"
+    return Array("_w", "uint32_t", tuple(int(word) for word in words), comment)
+
+
+def variant(scale: int) -> Variant:
+    """What accumulators hold whose sums are larger by some bits."""
+    return Variant("winograd", 16, (scale,) * 4, nested=False, offsets=(0, 0, 0, 0), words=4)
 
 
 def constants(op: Conv, found: Sums, scale: int) -> Array:

@@ -8,13 +8,16 @@ transformed patch, r1, r2, r3, r12 the four rows; r4 to r11 and lr what is compu
 the two tiles; r12, lr weights; r4 to r7 accumulators of tile 0, channels 0 to 3, r8 to r11 those of tile 1. Sums of the
 16 places are combined on the way: where two are added anyway, one goes on where the other ended, so that combining them
 takes 12 additions per tile and channel instead of 24. Words on the stack: see `_SLOTS`.
+
+``filters`` transforms the weights of four output channels. Registers: r0 and r2 the transformed weights and the second
+half of their places, r1 weights; r4 to r6, r7 to r9 and r10 to r12 one row of nine taps each; r3 and lr what is made.
 """
 
 from __future__ import annotations
 
 from plinio_deploy.codegen.dsp.assembly import PIXELS, PRODUCTS, REQUANTIZE, Lines, Output, codes
 from plinio_deploy.codegen.dsp.blocks import Variant
-from plinio_deploy.codegen.dsp.winograd import ORDER, Patch, Steps
+from plinio_deploy.codegen.dsp.winograd import ORDER, Filters, Patch, Steps
 
 MOST = 16
 """Most pairs of channels per turn of the inner loop."""
@@ -27,6 +30,9 @@ _ROW, _ROWS_END = 24, 96
 # Stack of `products`: eight accumulators each; then return address, output, constants, patch, end of a place.
 _SLOTS = {"x0": 0, "x1": 32, "y0": 64, "y1": 96, "t": 128}
 _RETURN, _OUT, _CONSTANTS, _PATCH, _END, _FRAME = 160, 164, 168, 172, 176, 184
+
+# Stack of `filters`: nine words of bytes, then how often loops are still to be gone through.
+_GROUPS, _LANES, _DIGITS, _FILTERS_FRAME = 36, 40, 44, 48
 
 
 def tile(patch: Patch) -> Lines:
@@ -179,3 +185,64 @@ def _step(op: str) -> Lines:
                 tail = f", {acc[lane]}" if op == "smlad" else ""
                 lines += [f"{op} {acc[lane]}, {weights}, {x}{tail}"]
     return lines
+
+
+def filters(patch: Patch, found: Filters) -> Lines:
+    """The micro-kernel ``(transformed, weights)``: those of four output channels."""
+    step = 8 * patch.filter_bytes
+    span = 32 * found.digits
+    lines = ["push {r4-r11, lr}", f"sub sp, #{_FILTERS_FRAME}", f"movw r2, #{step}", "add r2, r0"]
+    lines += [f"mov r3, #{found.groups}", "1:", f"str r3, [sp, #{_GROUPS}]"]
+    lines += ["mov r3, #4", "2:", f"str r3, [sp, #{_LANES}]"]
+    if found.digits > 1:
+        lines += ["mov r3, #0", "3:", f"str r3, [sp, #{_DIGITS}]", *_digit(found.bits)]
+    source = "sp" if found.digits > 1 else "r1"
+    for half in range(2):
+        lines += _filter(patch, source, half)
+    lines += ["add r0, #32", "add r2, #32"]
+    if found.digits > 1:
+        lines += [f"ldr r3, [sp, #{_DIGITS}]", f"add r3, #{found.bits}", "cmp r3, #8", "bne 3b"]
+    lines += ["add r1, #36", f"sub r0, #{span - 4}", f"sub r2, #{span - 4}"]
+    lines += [f"ldr r3, [sp, #{_LANES}]", "subs r3, #1", "bne 2b", f"add r0, #{span - 16}", f"add r2, #{span - 16}"]
+    lines += [f"ldr r3, [sp, #{_GROUPS}]", "subs r3, #1", "bne 1b"]
+    return [*lines, f"add sp, #{_FILTERS_FRAME}", "pop {r4-r11, pc}"]
+
+
+def _digit(bits: int) -> Lines:
+    """The weights of one four of channels to the upper end of bytes on the stack; r3 has their place from below."""
+    mask = (0xFF << (8 - bits) & 0xFF) * 0x01010101
+    lines = [f"rsb r3, r3, #{8 - bits}", f"mov r12, #0x{mask:08x}"]
+    for first in (0, 4, 8):
+        registers = [f"r{4 + i}" for i in range(min(4, 9 - first))]
+        for i, register in enumerate(registers):
+            lines += [f"ldr {register}, [r1, #{4 * (first + i)}]", f"lsl {register}, {register}, r3"]
+            lines += [f"and {register}, {register}, r12", f"str {register}, [sp, #{4 * (first + i)}]"]
+    return lines
+
+
+def _filter(patch: Patch, source: str, half: int) -> Lines:
+    """``(2 G) g (2 G)^T`` of two input channels and one output channel."""
+    a, b, c = ("r4", "r5", "r6"), ("r7", "r8", "r9"), ("r10", "r11", "r12")
+    turn = ", ror #8" if half else ""
+
+    def load(registers: tuple[str, ...], row: int) -> Lines:
+        lines = [f"ldr {register}, [{source}, #{12 * row + 4 * i}]" for i, register in enumerate(registers)]
+        return lines + [f"sxtb16 {register}, {register}{turn}" for register in registers]
+
+    def row(registers: tuple[str, ...], which: int) -> Lines:
+        first = 4 * ORDER.index(which)
+        base = "r2" if first >= 8 else "r0"
+        x, y, z = registers
+        at = {v: (first % 8 + ORDER.index(v)) * patch.filter_bytes + 16 * half for v in range(4)}
+        return [
+            *(f"sadd16 r3, {x}, {z}", f"sadd16 lr, r3, {y}", f"str lr, [{base}, #{at[1]}]", f"ssub16 r3, r3, {y}"),
+            *(f"str r3, [{base}, #{at[2]}]", f"sadd16 lr, {x}, {x}", f"str lr, [{base}, #{at[0]}]"),
+            *(f"sadd16 lr, {z}, {z}", f"str lr, [{base}, #{at[3]}]"),
+        ]
+
+    def each(op: str, to: tuple[str, ...], x: tuple[str, ...], y: tuple[str, ...]) -> Lines:
+        return [f"{op} {t}, {i}, {j}" for t, i, j in zip(to, x, y, strict=True)]
+
+    lines = [*load(a, 0), *each("sadd16", c, a, a), *row(c, 0), *load(b, 2), *each("sadd16", c, b, b), *row(c, 3)]
+    lines += [*each("sadd16", a, a, b), *load(b, 1), *each("sadd16", c, a, b), *row(c, 1)]
+    return [*lines, *each("ssub16", c, a, b), *row(c, 2)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convolutions 3 x 3 by Winograd's method on cores with the DSP extension: fewer products, more flash."""
+"""Convolutions 3 x 3 by Winograd's method on cores with the DSP extension: fewer products, more memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from plinio_deploy.codegen.dsp import blocks, layer, winograd, winograd_assembly
 from plinio_deploy.codegen.dsp.blocks import CHANNELS
-from plinio_deploy.codegen.dsp.winograd import COLUMNS, ROWS, WINOGRAD, Patch, Steps
+from plinio_deploy.codegen.dsp.winograd import COLUMNS, FOUR, ROWS, Filters, Patch, Steps
 from plinio_deploy.codegen.emit import Emitter
 from plinio_deploy.codegen.kernel import Kernel, Site
 from plinio_deploy.codegen.pack import Array
@@ -17,6 +17,9 @@ from plinio_deploy.network import Conv, Hi32
 
 MOST_CHANNELS = 252
 """Most input channels: the next place of a patch is reached by the offset of a store."""
+
+MOST_FILTERED = 72
+"""The same where weights are transformed while the code runs: half of their places are."""
 
 REACH = 4092
 """Most bytes from the first output of a patch to the last: the offset of a store."""
@@ -42,51 +45,113 @@ class ConvWinograd(Kernel):
             return False
         if site.inputs[0].bits != 8 or site.output.bits != 8 or site.inputs[0].channels > MOST_CHANNELS:
             return False
-        return winograd.fits(blocks.sums(op, site.inputs[0]), WINOGRAD.scales[0])
+        return winograd.fits(blocks.sums(op, site.inputs[0]), self._scale(site))
 
     def cost(self, site: Site) -> float:
         """Per patch its transform, then per four channels 11 instructions per place and pair of channels."""
         patch = _patch(site)
-        rows, columns = _patches(site)
         block = 16 * (11.0 * patch.pairs + 5.0) + BLOCK
-        return rows * columns * (146.0 * patch.pairs + 150.0 + -(-site.output.channels // CHANNELS) * block)
+        return _count(site) * (146.0 * patch.pairs + 150.0 + _blocks(site) * block)
 
     def scratch_bytes(self, site: Site) -> int:
-        """A transformed patch, what it reads where that has to be put together, outputs that are not all wanted."""
-        return _staged_at(site) + (ROWS * COLUMNS * CHANNELS if _staged(site) else 0)
+        """Transformed patches and weights, a window that is put together, a block of outputs if not all are wanted."""
+        return self._staged_at(site) + (ROWS * COLUMNS * CHANNELS if _staged(site) else 0)
 
     def arrays(self, site: Site) -> tuple[Array, ...]:
-        """Transformed weights and constants."""
-        op = _conv(site)
-        found = blocks.sums(op, site.inputs[0])
-        return winograd.weights(op, _patch(site)), winograd.constants(op, found, WINOGRAD.scales[0])
+        """Weights and constants."""
+        op, found = _conv(site), self._filters(site)
+        weights = winograd.weights(op, _patch(site)) if found is None else winograd.filters(op, found)
+        return weights, winograd.constants(op, blocks.sums(op, site.inputs[0]), self._scale(site))
 
     def variables(self, site: Site, emitter: Emitter) -> Mapping[str, object]:
         """See ``templates/ops/conv_winograd.c.j2``."""
         op, source, patch = _conv(site), site.inputs[0], _patch(site)
         rows, columns = _patches(site)
-        steps = _steps(site)
-        gathers = _gathers(site)
+        steps, filters, scale = _steps(site), self._filters(site), self._scale(site)
         out = layer.output(site, blocks.sums(op, source))
         return {
             "tiles": patch,
             "steps": steps,
-            "scale": WINOGRAD.scales[0],
+            "filters": filters,
+            "scale": scale,
             "order": winograd.ORDER,
             "asm_tile": winograd_assembly.tile(patch),
-            "asm_products": winograd_assembly.products(patch, out, WINOGRAD, steps),
+            "asm_products": winograd_assembly.products(patch, out, winograd.variant(scale), steps),
+            "asm_filters": winograd_assembly.filters(patch, filters) if filters else [],
             "clamp": op.requant.clamp,
             "win": window(op, source, site.output, all_taps=True),
             "fill": source.zero_point & 255,
-            "gathers": gathers,
+            "gathers": _gathers(site),
             "whole_words": source.channels % 4 == 0,
             "rows": rows,
             "columns": columns,
-            "window_at": patch.nbytes,
-            "staged": _staged_at(site) if _staged(site) else None,
+            "strip": self._strip(site),
+            "filters_at": self._strip(site) * patch.nbytes,
+            "window_at": self._window_at(site),
+            "staged": self._staged_at(site) if _staged(site) else None,
             "weights": emitter.array("_w"),
             "constants": emitter.array("_q"),
         }
+
+    def _strip(self, site: Site) -> int:  # noqa: ARG002 - a hook
+        """Patches that are transformed at once."""
+        return 1
+
+    def _filters(self, site: Site) -> Filters | None:  # noqa: ARG002 - a hook
+        """Weights that are transformed while the code runs."""
+        return None
+
+    def _scale(self, site: Site) -> int:
+        filters = self._filters(site)
+        return FOUR if filters is None else filters.scale
+
+    def _window_at(self, site: Site) -> int:
+        """Bytes of transformed patches and weights."""
+        patch = _patch(site)
+        return self._strip(site) * patch.nbytes + (4 * patch.block_words if self._filters(site) else 0)
+
+    def _staged_at(self, site: Site) -> int:
+        return self._window_at(site) + (_patch(site).window_bytes if _gathers(site) else 0)
+
+
+class ConvWinograd2(ConvWinograd):
+    """Weights take the flash that they have bits; four output channels at a time are transformed for some patches."""
+
+    name: ClassVar[str] = "conv_winograd_2"
+    patches: ClassVar[int] = 2
+
+    def handles(self, site: Site) -> bool:
+        """The same, of fewer channels and more patches."""
+        if not super().handles(site) or site.inputs[0].channels > MOST_FILTERED:
+            return False
+        return self.patches == ConvWinograd2.patches or 2 * _count(site) > self.patches
+
+    def cost(self, site: Site) -> float:
+        """The same, and for each strip of patches the transform of all weights."""
+        strips = -(-_count(site) // self.patches)
+        filters = self._filters(site)
+        pair = 80.0 if filters.digits == 1 else 100.0
+        return super().cost(site) + strips * _blocks(site) * (CHANNELS * _patch(site).pairs * pair + 30.0)
+
+    def _strip(self, site: Site) -> int:
+        return min(self.patches, _count(site))
+
+    def _filters(self, site: Site) -> Filters:
+        return winograd.filters_of(_conv(site))
+
+
+class ConvWinograd4(ConvWinograd2):
+    """Twice as many patches."""
+
+    name: ClassVar[str] = "conv_winograd_4"
+    patches: ClassVar[int] = 4
+
+
+class ConvWinograd8(ConvWinograd2):
+    """Twice as many again."""
+
+    name: ClassVar[str] = "conv_winograd_8"
+    patches: ClassVar[int] = 8
 
 
 def _conv(site: Site) -> Conv:
@@ -98,10 +163,19 @@ def _patch(site: Site) -> Patch:
     return Patch(site.inputs[0].channels, site.inputs[0].signed)
 
 
+def _blocks(site: Site) -> int:
+    return -(-site.output.channels // CHANNELS)
+
+
 def _patches(site: Site) -> tuple[int, int]:
     """From top to bottom and from left to right; the last ones overlap those before them where sizes are odd."""
     height, width, _ = site.output.shape
     return -(-height // ROWS), -(-width // COLUMNS)
+
+
+def _count(site: Site) -> int:
+    rows, columns = _patches(site)
+    return rows * columns
 
 
 def _gathers(site: Site) -> bool:
@@ -118,15 +192,9 @@ def _staged(site: Site) -> bool:
     return not whole or Steps(width * channels, channels).reach > REACH
 
 
-def _staged_at(site: Site) -> int:
-    """Bytes of the transformed patch and of what it reads."""
-    patch = _patch(site)
-    return patch.nbytes + (patch.window_bytes if _gathers(site) else 0)
-
-
 def _steps(site: Site) -> Steps:
     _, width, channels = site.output.shape
     return Steps(COLUMNS * CHANNELS, CHANNELS) if _staged(site) else Steps(width * channels, channels)
 
 
-KERNELS = (ConvWinograd(),)
+KERNELS = (ConvWinograd(), ConvWinograd2(), ConvWinograd4(), ConvWinograd8())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -15,23 +16,22 @@ from tests.codegen.test_cores import check_on
 from tests.codegen.winograd_cases import WINOGRAD, asked
 from tests.networks import Builder
 
-KERNELS = ("conv_winograd",)
+KERNELS = ("conv_winograd", "conv_winograd_2", "conv_winograd_4", "conv_winograd_8")
 DSP = frozenset({"dsp"})
+TRIED = (*product(KERNELS[:2], WINOGRAD), (KERNELS[2], "shapes"))
 
 
 @pytest.mark.host
-@pytest.mark.parametrize("name", WINOGRAD)
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(("kernel", "name"), TRIED)
 def test_twins_compute_what_the_interpreter_computes(kernel: str, name: str, tmp_path: Path) -> None:
     network = WINOGRAD[name]()
     case = make_case(network, isa=sorted(DSP), schedule=asked(network, kernel))
-    assert set(kernel_names(case)) == {kernel}
+    assert kernel_names(case).count(kernel) >= (len(network.ops) - 1 if kernel in KERNELS[:2] else 3)
     check_case(build_library({"net": case}, tmp_path), "net", case)
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize("name", WINOGRAD)
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(("kernel", "name"), TRIED)
 def test_assembly_computes_what_the_interpreter_computes(kernel: str, name: str, tmp_path: Path) -> None:
     network = WINOGRAD[name]()
     case = make_case(network, isa=targets.load("cortex-m4").features, schedule=asked(network, kernel))
@@ -45,5 +45,11 @@ def test_only_a_schedule_chooses_it() -> None:
     site = Site.of(network, network.ops[0], DSP, may_alias=True)
     able = registry.candidates(site)
     assert registry.choose(site).name == "conv_dsp"
-    assert [kernel.name for kernel in able if kernel.on_request] == [kernel.name for kernel in able[-len(KERNELS) :]]
-    assert min(able, key=lambda kernel: kernel.cost(site)).name in KERNELS
+    assert [kernel.on_request for kernel in able] == sorted(kernel.on_request for kernel in able)
+    last = able[-len(KERNELS) :]
+    assert {kernel.name for kernel in last} == set(KERNELS)
+    assert all(kernel.cost(site) < registry.choose(site).cost(site) for kernel in last)
+    scratch = {kernel.name: kernel.scratch_bytes(site) for kernel in last}
+    assert [scratch[name] for name in KERNELS] == sorted(scratch.values())
+    flash = {kernel.name: sum(array.nbytes for array in kernel.arrays(site)) for kernel in last}
+    assert flash["conv_winograd"] - flash["conv_winograd_2"] == 16 * 16 * (32 - 9)

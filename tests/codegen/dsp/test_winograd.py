@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plinio_deploy.codegen.dsp.blocks import IntArray, Sums
-from plinio_deploy.codegen.dsp.winograd import ORDER, Patch, constants, fits, transformed, weights
+from plinio_deploy.codegen.dsp.winograd import (
+    ORDER,
+    Filters,
+    Patch,
+    constants,
+    filters,
+    filters_of,
+    fits,
+    transformed,
+    weights,
+)
 from plinio_deploy.network import Conv, Hi32, Weights
 
 B = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, -1, 0, 1]])
@@ -75,3 +85,30 @@ def test_constants_come_in_blocks_of_four() -> None:
     found = Sums(one, one, one, one * 7, 0)
     values = constants(conv(np.zeros((6, 3, 3, 4), dtype=np.int64)), found, 2).values
     assert values == (20, 20, 20, 20, 7, 7, 7, 7, 20, 20, 0, 0, 7, 7, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("bits", "channels", "kept"),
+    [
+        (8, 3, Filters(8, 1)),
+        (8, 8, Filters(8, 2)),
+        (4, 8, Filters(4, 1)),
+        (4, 12, Filters(8, 3)),
+        (2, 16, Filters(2, 1)),
+    ],
+)
+def test_weights_are_kept_in_the_bits_they_have_where_that_comes_out_even(
+    bits: int, channels: int, kept: Filters
+) -> None:
+    rng = np.random.default_rng(channels)
+    low = -(1 << (bits - 1))
+    op = conv(rng.integers(low, -low, (5, 3, 3, channels)), bits)
+    assert filters_of(op) == kept
+    assert kept.scale == 10 - kept.bits
+    words = np.array(filters(op, kept).values).reshape(2, kept.groups, 4, 9)
+    for row, tap, c in np.ndindex(8, 9, 4 * kept.digits * kept.groups):
+        group, rest = divmod(c, 4 * kept.digits)
+        digit, byte = divmod(rest, 4)
+        got = int(words[row // 4, group, row % 4, tap]) >> (8 * byte + kept.bits * digit) & ((1 << kept.bits) - 1)
+        code = int(op.weights.codes[row, tap // 3, tap % 3, c]) if row < 5 and c < channels else 0
+        assert got == code & ((1 << kept.bits) - 1)
