@@ -9,11 +9,12 @@ default, which stays if it fits and is no slower.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from plinio_deploy.pipeline.stage import Record, StageFolder, digest_json, packa
 from plinio_deploy.pipeline.workspace import Workspace
 from plinio_deploy.targets import build as builder
 from plinio_deploy.targets import cache, runners, toolchains
+from plinio_deploy.targets.elf import Image
 from plinio_deploy.targets.runners.base import RunRequest, count_request
 from plinio_deploy.targets.schema import Target
 
@@ -61,11 +63,13 @@ class Measured:
         layers: each layer's candidate, in execution order.
         total: of one inference, calls between layers included.
         unit: ``cycles`` or ``instructions``.
+        flash: bytes of the firmware that are no layer's: start-up, bench, calls between layers, alignment.
     """
 
     layers: tuple[Candidate, ...]
     total: int
     unit: str
+    flash: int
 
 
 def run(
@@ -122,14 +126,16 @@ def tune(
     bounded = bool({"flash", "ram"} & set(limits.given()))
     names = candidates(network, target, factor=None if bounded else FACTOR)
     ranks = max(map(len, names.values()), default=1)
-    schedules = [_schedule(names, tuple(min(rank, len(able) - 1) for able in names.values())) for rank in range(ranks)]
-    measured = _measure_all([replace(options, schedule=schedule) for schedule in schedules], network, target, terminal)
+    whole = [tuple(min(rank, len(able) - 1) for able in names.values()) for rank in range(ranks)]
+    tried = [replace(options, schedule=_schedule(names, choice)) for choice in whole]
+    measured = _measure_all(tried, network, target, terminal)
     layers = [
         [_of_rank(measured[rank].layers[index], rank) for rank in range(len(able))]
         for index, able in enumerate(names.values())
     ]
-    default = tuple(0 for _ in layers)
-    choice, sizes = _within(network, target, limits, options, names, layers)
+    default = whole[0]
+    around = [firmware.flash for firmware in measured]
+    choice, sizes = _within(network, target, limits, options, names, layers, dict(zip(whole, around, strict=True)))
     tuned, basis = measured[0], _sizes(network, target, options) if bounded else None
     if choice != default:
         (tuned,) = _measure_all([replace(options, schedule=_schedule(names, choice))], network, target, terminal)
@@ -244,51 +250,55 @@ def _within(
     options: Options,
     names: Mapping[str, Sequence[str]],
     layers: Sequence[Sequence[Candidate]],
+    around: Mapping[Choice, int],
 ) -> tuple[Choice, budget.Sizes | None]:
-    """The best choice whose firmware, built as a whole, stays within the limits, and what it takes."""
+    """The best choice whose firmware, built as a whole, stays within the limits, and what it takes.
+
+    ``around``: bytes of flash besides those of the layers, of the choices that were measured.
+    """
     if limits.flash is None and limits.ram is None:
         choice = choose(Problem(layers))
         assert choice is not None, "without limits every choice is possible"
         return choice, None
-    arenas: dict[Choice, int] = {}
 
+    @functools.cache
     def arena(choice: Choice) -> int:
-        if choice not in arenas:
-            program = lower(network, options.prefix, frozenset(target.features), _schedule(names, choice))
-            arenas[choice] = program.memory.arena_bytes
-        return arenas[choice]
+        program = lower(network, options.prefix, frozenset(target.features), _schedule(names, choice))
+        return program.memory.arena_bytes
 
-    choice = tuple(0 for _ in layers)
-    sizes = _sizes(network, target, options)
-    rest = {"flash": sizes.flash - Problem(layers).flash(choice), "ram": sizes.ram - sizes.arena}
+    @functools.cache
+    def sizes_of(choice: Choice) -> budget.Sizes:
+        return _sizes(network, target, replace(options, schedule=_schedule(names, choice)))
+
+    problem = Problem(layers)
+    smallest = tuple(min(range(len(able)), key=lambda index: (able[index].alone, index)) for able in layers)
+    sizes = sizes_of(smallest)
+    around = {**around, smallest: sizes.flash - problem.flash(smallest)}
+    # What surrounds the layers depends a little on their kernels. The least is taken; a firmware that turns out larger
+    # than that says how much it is.
+    rest = {"flash": min(around.values()), "ram": sizes.ram - sizes.arena}
     for _ in range(TRIES):
         room = {name: None if limit is None else limit - rest[name] for name, limit in _bytes(limits).items()}
-        chosen = choose(Problem(layers, room["flash"], room["ram"], arena))
+        chosen = choose(replace(problem, max_flash=room["flash"], max_arena=room["ram"], arena=arena))
         if chosen is None:
             break
-        sizes = _sizes(network, target, replace(options, schedule=_schedule(names, chosen)))
-        over = budget.excess({target.name: sizes}, limits, slack=0.0)
-        if not over:
+        sizes = sizes_of(chosen)
+        if not budget.excess({target.name: sizes}, limits, slack=0.0):
             return chosen, sizes
-        for name, excess in over.items():
-            rest[name] += max(1, round(excess))
-    # Sizes of single layers do not add up exactly: portable kernels everywhere may fit where their sum does not.
-    smallest = _portable(network, names)
-    whole = _sizes(network, target, replace(options, schedule=_schedule(names, smallest)))
-    if not budget.excess({target.name: whole}, limits, slack=0.0):
-        return smallest, whole
+        rest = {
+            "flash": max(rest["flash"], sizes.flash - problem.flash(chosen)),
+            "ram": max(rest["ram"], sizes.ram - sizes.arena),
+        }
+    for choice in sorted(around, key=lambda choice: (problem.cost(choice), choice)):
+        sizes = sizes_of(choice)
+        if not budget.excess({target.name: sizes}, limits, slack=0.0):
+            return choice, sizes
     raise DoesNotFit(
         f"no choice of kernels was found for {target.name} within the limits",
         got=", ".join(f"{name} {getattr(sizes, name)}" for name in limits.given() if name != "cycles"),
         expected=", ".join(f"at most {limit} of {name}" for name, limit in limits.given().items() if name != "cycles"),
         hints=("raise the limits", "search for a smaller network: plinio-deploy run --methods pit,mps"),
     )
-
-
-def _portable(network: Network, names: Mapping[str, Sequence[str]]) -> Choice:
-    """The kernels of portable C, where a layer has its own among the candidates."""
-    own = {step.site.op.name: step.kernel.name for step in lower(network, "net", frozenset()).steps}
-    return tuple(able.index(own[name]) if own.get(name) in able else 0 for name, able in names.items())
 
 
 def _bytes(limits: Limits) -> dict[str, int | None]:
@@ -319,7 +329,7 @@ def measure(network: Network, target: Target, options: Options) -> Measured:
         "tuning", f"{digest_json(key)}.json", lambda work: _write(work, artifact, network, roomier, options)
     )
     document = json.loads(path.read_text(encoding="utf-8"))
-    return Measured(tuple(Candidate(**item) for item in document["layers"]), document["total"], document["unit"])
+    return Measured(**{**document, "layers": tuple(Candidate(**item) for item in document["layers"])})
 
 
 def _write(work: Path, artifact: Artifact, network: Network, target: Target, options: Options) -> Path:
@@ -336,20 +346,41 @@ def _write(work: Path, artifact: Artifact, network: Network, target: Target, opt
     assert counted is not None, "this runner counts"
     program = lower(network, options.prefix, frozenset(options.isa), options.schedule)
 
-    def code(symbol: str) -> int:
-        return sum(found.size for found in built.image.named(symbol))
-
     layers = [
-        {
-            "kernel": entry.kernel,
-            "cost": counted.by_symbol.get(entry.symbol, 0),
-            "flash": code(entry.symbol) + entry.weights_bytes,
-            "scratch": step.kernel.scratch_bytes(step.site),
-            "parts": {part: code(part) for part in entry.parts},
-        }
-        for entry, step in zip(manifest.steps, program.steps, strict=True)
+        Candidate(
+            entry.kernel, counted.by_symbol.get(entry.symbol, 0), flash, step.kernel.scratch_bytes(step.site), parts
+        )
+        for entry, step, (flash, parts) in zip(
+            manifest.steps, program.steps, flash_of_layers(built.image, manifest), strict=True
+        )
     ]
+    taken = Problem([[layer] for layer in layers]).flash(tuple(0 for _ in layers))
     unit = "instructions" if result.cycles is None else "cycles"
     path = work / "result.json"
-    path.write_text(json.dumps({"layers": layers, "total": counted.total, "unit": unit}), encoding="utf-8")
+    found = Measured(tuple(layers), counted.total, unit, built.image.flash_bytes - taken)
+    path.write_text(json.dumps(asdict(found)), encoding="utf-8")
     return path
+
+
+def flash_of_layers(image: Image, manifest: Manifest) -> list[tuple[int, dict[str, int]]]:
+    """What each layer takes of a firmware, in execution order.
+
+    Args:
+        image: the firmware.
+        manifest: of the network in it.
+
+    Returns:
+        Bytes of its own code and constants: all symbols that begin with the layer's, its micro-kernels among them. And
+        bytes of each part that it may share with other layers.
+    """
+    shared = {part for entry in manifest.steps for part in entry.parts}
+    sizes: dict[str, int] = {}
+    for symbol in image.symbols:
+        if symbol.kind in ("code", "constant", "data"):
+            sizes[symbol.stem] = sizes.get(symbol.stem, 0) + symbol.size
+    found = []
+    for entry in manifest.steps:
+        own = (name for name in sizes if name == entry.symbol or name.startswith(f"{entry.symbol}_"))
+        alone = sum(sizes[name] for name in own if name not in shared)
+        found.append((alone, {part: sizes.get(part, 0) for part in entry.parts}))
+    return found

@@ -11,7 +11,8 @@ from plinio_deploy.codegen import Options, Schedule
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import DoesNotFit
 from plinio_deploy.network import Network
-from plinio_deploy.pipeline import tuning
+from plinio_deploy.pipeline import budget, tuning
+from plinio_deploy.pipeline.choice import Problem
 from plinio_deploy.pipeline.request import Limits
 from plinio_deploy.pipeline.workspace import Workspace
 from plinio_deploy.targets import registry
@@ -73,7 +74,7 @@ def test_limits_are_met_by_the_fast_kernels_where_they_gain_most() -> None:
     plain = sum(max(item["cost"] for item in layer["candidates"]) for layer in document["layers"])
     assert document["tuned"]["total"] < plain
     kernels = {item.kernel for item in schedule.layers.values()}
-    assert any(name.endswith("_dsp") for name in kernels)
+    assert any(name.endswith(("_dsp", "_winograd")) for name in kernels)
     assert any(name.endswith("_plain") for name in kernels)
     schedule, document = tuned(Limits(ram=fastest["ram_bytes"] - 8))
     assert document["tuned"]["arena_bytes"] < fastest["arena_bytes"]
@@ -81,14 +82,42 @@ def test_limits_are_met_by_the_fast_kernels_where_they_gain_most() -> None:
 
 
 @pytest.mark.qemu
-def test_portable_kernels_are_taken_where_they_fit_and_the_sum_of_layers_does_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    _, free = tuned(Limits(flash=1 << 20))
-    monkeypatch.setattr(tuning, "choose", lambda _: None)
-    schedule, document = tuned(Limits(flash=free["tuned"]["flash_bytes"] - 400))
-    assert {item.kernel for item in schedule.layers.values()} <= {"conv_plain", "linear_plain", "reshape_copy"}
-    assert document["tuned"]["total"] > document["default"]["total"]
+@pytest.mark.parametrize("name", ["cortex-m0plus", "cortex-m4"])
+def test_flash_of_single_layers_adds_up(name: str) -> None:
+    """Micro-kernels belong to their layers, whether or not others share them."""
+    target = registry.load(name)
+    names = tuning.candidates(network(), target)
+    around, smallest = [], 1 << 30
+    for rank in range(2):
+        kernels = {layer: able[min(rank, len(able) - 1)] for layer, able in names.items()}
+        options = Options(isa=target.features, schedule=Schedule.of(kernels))
+        measured = tuning.measure(network(), target, options)
+        around.append(measured.flash)
+        whole = budget.sizes(network(), (target,), options)[name].flash
+        assert whole == measured.flash + Problem([[layer] for layer in measured.layers]).flash((0,) * len(names))
+        smallest = min(smallest, whole)
+    assert abs(around[0] - around[1]) < 0.04 * smallest
+
+
+@pytest.mark.qemu
+def test_the_least_firmware_that_was_measured_is_found_to_the_byte() -> None:
+    target = registry.load("cortex-m0plus")
+
+    def flash(options: Options) -> int:
+        return budget.sizes(network(), (target,), options)["cortex-m0plus"].flash
+
+    def tuned_to(flash: int) -> int:
+        _, document = tuning.tune(network(), target, Limits(flash=flash), Options(), QUIET)
+        found: int = document["tuned"]["flash_bytes"]
+        return found
+
+    names = tuning.candidates(network(), target)
+    plain = {layer: next(name for name in able if name.endswith(("_plain", "_copy"))) for layer, able in names.items()}
+    least, most = flash(Options(isa=target.features, schedule=Schedule.of(plain))), flash(Options(isa=target.features))
+    assert tuned_to(least) == least
+    with pytest.raises(DoesNotFit, match="no choice of kernels"):
+        tuned_to(least - 1)
+    assert least < tuned_to(most - 1) < most
 
 
 @pytest.mark.qemu
