@@ -3,6 +3,7 @@
 
     python benchmarks/kernels.py --target cortex-m4 --json
     python benchmarks/kernels.py --target cortex-m4 --networks resnet8 --widths 8/8 4/8 --layers
+    python benchmarks/kernels.py --target cortex-m4 --networks resnet8 --winograd scratch
 
 Weights and activations are random: counts depend on shapes, bit widths and the ranges that accumulators can reach, not
 on what a network has learnt. Every row is also compared with the interpreter, tensor by tensor; a difference ends with
@@ -22,7 +23,10 @@ from pathlib import Path
 import numpy as np
 
 from plinio_deploy import storage
-from plinio_deploy.codegen import Manifest, Options, generate
+from plinio_deploy.codegen import Manifest, Options, Schedule, generate
+from plinio_deploy.codegen import registry as kernel_registry
+from plinio_deploy.codegen.kernel import Kernel
+from plinio_deploy.codegen.lower import lower
 from plinio_deploy.codegen.manifest import FILE
 from plinio_deploy.errors import DoesNotFit, PlinioDeployError
 from plinio_deploy.measure import Step, input_bytes, reference
@@ -42,6 +46,8 @@ WIDTHS = ((8, 8), (4, 8), (2, 8))
 RESNET8_WIDTHS = ((4, 4), (2, 2))
 """The same, of ResNet8 alone."""
 SEED = 0
+ARENA = 1.1
+"""How much larger the arena may get for ``--winograd scratch``."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +125,45 @@ def cached_network(name: str, w_bits: int, a_bits: int, folder: Path | None) -> 
     return storage.load(place)
 
 
-def measure(name: str, network: Network, widths: tuple[int, int], target: Target, *, trace: bool = True) -> Row:
+def winograd(network: Network, target: Target, where: str) -> Schedule:
+    """Winograd's method for every layer that it makes faster.
+
+    Args:
+        network: the integer network.
+        target: what it is for.
+        where: ``flash``: weights are transformed when the code is generated, or ``scratch``: while it runs, as fast as
+            an arena `ARENA` times as large allows, layers that gain most first.
+    """
+    isa = frozenset(target.features)
+    default = lower(network, "net", isa)
+    gains: list[tuple[float, str, Kernel]] = []
+    for step in default.steps:
+        for kernel in kernel_registry.candidates(step.site):
+            gain = step.kernel.cost(step.site) - kernel.cost(step.site)
+            weights = sum(array.nbytes for array in kernel.arrays(step.site))
+            dear = weights > 1.1 * sum(array.nbytes for array in step.kernel.arrays(step.site))
+            if "winograd" in kernel.name and gain > 0 and dear == (where == "flash"):
+                gains.append((gain, step.site.op.name, kernel))
+    chosen: dict[str, str] = {}
+    for _, layer, kernel in sorted(gains, key=lambda item: (-item[0], item[1])):
+        tried = {layer: kernel.name, **chosen}
+        arena = lower(network, "net", isa, Schedule.of(tried)).memory.arena_bytes
+        if where == "flash" or arena <= ARENA * default.memory.arena_bytes:
+            chosen = tried
+    return Schedule.of(chosen)
+
+
+def measure(
+    name: str,
+    network: Network,
+    widths: tuple[int, int],
+    target: Target,
+    *,
+    trace: bool = True,
+    schedule: Schedule | None = None,
+) -> Row:
     """Generate, build, run and compare one network."""
-    artifact = generate(network, Options(isa=target.features))
+    artifact = generate(network, Options(isa=target.features, schedule=schedule or Schedule()))
     manifest = Manifest.parse(artifact.files[FILE])
     rng = np.random.default_rng(SEED)
     codes = tuple(
@@ -200,6 +242,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, help="folder in which the integer networks are kept")
     parser.add_argument("--no-trace", action="store_true", help="compare outputs only: half the time on slow targets")
     parser.add_argument("--layers", action="store_true", help="print every layer")
+    parser.add_argument(
+        "--winograd",
+        nargs="?",
+        const="flash",
+        choices=("flash", "scratch"),
+        help="Winograd's method where it is faster: weights transformed in flash, or at run time in scratch",
+    )
     options = parser.parse_args(arguments)
     target = registry.load(options.target)
     rows = []
@@ -207,7 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = options.widths or (*WIDTHS, *(RESNET8_WIDTHS if name == "resnet8" else ()))
         for widths in chosen:
             network = cached_network(name, widths[0], widths[1], options.cache)
-            rows.append(measure(name, network, widths, target, trace=not options.no_trace))
+            schedule = winograd(network, target, options.winograd) if options.winograd else None
+            rows.append(measure(name, network, widths, target, trace=not options.no_trace, schedule=schedule))
             if not options.json:
                 show(rows[-1], layers=options.layers)
     if options.json:
