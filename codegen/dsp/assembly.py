@@ -23,9 +23,10 @@ One pixel whose 8-bit codes are read as they are (`Direct`) needs no patch: they
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from plinio_deploy.codegen.dsp.blocks import CHANNELS, DIGIT8, RAW2, RAW4, RAW8, WIDE4, WIDE8, Run, Variant
+from plinio_deploy.codegen.dsp import chain
+from plinio_deploy.codegen.dsp.blocks import CHANNELS, DIGIT8, RAW8, WIDE4, WIDE8, Run, Variant
 from plinio_deploy.codegen.dsp.columns import Columns
 
 Lines = list[str]
@@ -39,11 +40,8 @@ REQUANTIZE, PRODUCTS = "@ phase requantize", "@ phase products"
 PIXELS = (("r4", "r5", "r6", "r7"), ("r8", "r9", "r10", "r11"))
 """Accumulators of each pixel."""
 
-_CLEAR: dict[str, tuple[str, ...]] = {
-    RAW4.name: ("#0xf000f000", "#0x0f000f00", "#0x00f000f0"),
-    RAW2.name: ("#0x00c000c0", "#0x00300030", "#0x000c000c"),
-}
-"""What removes the uppermost channel of a packed word, from the top down."""
+_CLEAR = ("#0x00c000c0", "#0x00300030", "#0x000c000c")
+"""What removes the uppermost channel of `raw2` from a word of halves, from the top down."""
 
 _LOWER = {RAW8.name: "sxtb16", DIGIT8.name: "uxtb16"}
 """What leaves the lower one of two channels of 8 bits."""
@@ -135,8 +133,10 @@ def _large(register: str, value: int) -> Lines:
     return [f"movw {register}, #{value & 0xFFFF}", f"movt {register}, #{value >> 16}"]
 
 
-def _factors(variant: Variant) -> list[int]:
+def _factors(variant: Variant) -> Sequence[int]:
     """How often the patch's sum is contained in each accumulator."""
+    if variant.chain:
+        return chain.factors(variant)
     found: list[int] = []
     for offset, scale, below in zip(variant.offsets, variant.scales, variant.below, strict=True):
         found.append((offset << scale) + (found[below] if below is not None else 0))
@@ -201,23 +201,32 @@ def requantize(pixels: int, variant: Variant, out: Output, constants: int) -> Li
     load = f"ldm r2!, {{{', '.join(four)}}}"
     lines: Lines = [REQUANTIZE]
     for acc in PIXELS[:pixels]:
+        lines += chain.separate(acc, variant) if variant.chain else []
         nested = [(lane, below) for lane, below in enumerate(variant.below) if below is not None]
         lines += [f"sub {acc[lane]}, {acc[lane]}, {acc[below]}" for lane, below in reversed(nested)]
     lines += [f"ldr r2, [sp, #{constants}]"]
     if out.shift:
         lines += [load]
         for acc in PIXELS[:pixels]:
-            lines += [f"add {a}, {bias}, {a}, lsl #{out.shift}" for a, bias in zip(acc, four, strict=True)]
+            places = zip(acc, four, variant.scales, strict=True)
+            lines += [f"add {a}, {bias}, {a}{_shifted(out.shift - scale)}" for a, bias, scale in places]
     lines += [load, f"str r2, [sp, #{constants}]"]
     for acc in PIXELS[:pixels]:
-        lines += codes(acc, four, variant, out)
+        lines += codes(acc, four, replace(variant, scales=(0, 0, 0, 0)) if out.shift else variant, out)
     return lines
+
+
+def _shifted(left: int) -> str:
+    """A shift of an operand: what scales a sum up may be more than what its bias waits for."""
+    return f", {'lsl' if left > 0 else 'asr'} #{abs(left)}" if left else ""
 
 
 def _start(pixels: int, variant: Variant, sums: int) -> Lines:
     lines: Lines = []
     if not variant.sums:
         return lines
+    if variant.chain:
+        return chain.start(PIXELS[:pixels], variant, sums)
     first = PIXELS[0]
     for pixel in reversed(range(pixels)):
         lines += [f"add lr, sp, #{sums + 16 * pixel}", "ldm lr, {r2, r3, r12, lr}"]
@@ -233,6 +242,8 @@ def _both(lane: int, weights: str) -> Lines:
 
 def _turn_of_two(variant: Variant) -> Lines:
     """Two words of the patch of two pixels."""
+    if variant.chain:
+        return chain.turn_of_two(PIXELS, variant)
     load = "ldrd r2, r3, [r0], #8"
     if variant in (RAW8, DIGIT8):
         word = [load, "ldrd r12, lr, [r1], #8", *_both(1, "r12"), *_both(3, "lr")]
@@ -245,22 +256,17 @@ def _turn_of_two(variant: Variant) -> Lines:
             lines += ["ldr r12, [r1], #4", "sxtb16 lr, r12", "sxtb16 r12, r12, ror #8"]
             lines += [*_both(lane, "lr"), *_both(lane + 1, "r12")]
         return lines * 2
-    if variant is RAW4:
-        lines = ["ldrd r12, lr, [r1], #8"]
-        for weights in ("r12", "lr"):
-            lines += [load, *_peeled(variant, weights, weights, _both)]
-        return lines
     if variant is WIDE4:
         return (["ldr r12, [r1], #4", load, *_masked(_both)]) * 2
-    lines = ["ldr r12, [r1], #4", load, "uxtb16 lr, r12", *_peeled(variant, "lr", "lr", _both)]
-    return [*lines, load, "uxtb16 r12, r12, ror #8", *_peeled(variant, "r12", "r12", _both)]
+    lines = ["ldr r12, [r1], #4", load, "uxtb16 lr, r12", *_peeled("lr", _both)]
+    return [*lines, load, "uxtb16 r12, r12, ror #8", *_peeled("r12", _both)]
 
 
-def _peeled(variant: Variant, weights: str, rest: str, products_of: Products) -> Lines:
+def _peeled(weights: str, products_of: Products) -> Lines:
     """Products of channel 3 with the word as it is, then of each channel below after the one above is cleared."""
     lines = products_of(3, weights)
-    for lane, bits in zip((2, 1, 0), _CLEAR[variant.name], strict=True):
-        lines += [f"bic {rest}, {weights}, {bits}", *products_of(lane, rest)]
+    for lane, bits in zip((2, 1, 0), _CLEAR, strict=True):
+        lines += [f"bic {weights}, {weights}, {bits}", *products_of(lane, weights)]
     return lines
 
 
@@ -280,6 +286,9 @@ def _turn_of_one(variant: Variant, direct: Direct | None) -> Lines:
         lines = ["ldr r2, [r0], #4", "ldr r8, [r0], #4", *_flipped(direct, "r2"), *_flipped(direct, "r8")]
         lines += ["uxtb16 r3, r2, ror #8", "uxtb16 r2, r2", "uxtb16 r9, r8, ror #8", "uxtb16 r8, r8"]
 
+    if variant.chain:
+        return lines + chain.turn_of_one(acc, variant, xs)
+
     def one(x: str) -> Products:
         return lambda lane, weights: [f"smlad {acc[lane]}, {weights}, {x}, {acc[lane]}"]
 
@@ -291,18 +300,14 @@ def _turn_of_one(variant: Variant, direct: Direct | None) -> Lines:
     elif variant is WIDE8:
         for x in xs:
             lines += _separate_bytes_of_one(x)
-    elif variant is RAW4:
-        lines += [f"ldm r1!, {{{', '.join(ws)}}}"]
-        for x, weights in zip(xs, ws, strict=True):
-            lines += _peeled(variant, weights, weights, one(x))
     elif variant is WIDE4:
         for x in xs:
             lines += ["ldr r12, [r1], #4", *_masked(one(x))]
     else:
         lines += ["ldrd r10, r11, [r1], #8"]
         for first, second, weights in ((xs[0], xs[1], "r10"), (xs[2], xs[3], "r11")):
-            lines += [f"uxtb16 r12, {weights}", *_peeled(variant, "r12", "r12", one(first))]
-            lines += [f"uxtb16 r12, {weights}, ror #8", *_peeled(variant, "r12", "r12", one(second))]
+            lines += [f"uxtb16 r12, {weights}", *_peeled("r12", one(first))]
+            lines += [f"uxtb16 r12, {weights}, ror #8", *_peeled("r12", one(second))]
     return lines
 
 

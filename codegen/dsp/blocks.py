@@ -18,6 +18,9 @@ CHANNELS = 4
 
 IntArray = npt.NDArray[np.int64]
 
+Row = tuple[int, int, int, int]
+"""The weights of four channels for one code."""
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -31,6 +34,7 @@ class Variant:
             weights within the pairs (0, 1) and (2, 3), else throughout.
         offsets: what is added to each channel's weights to make unsigned digits of them; 0: packed as they are.
         words: of packed weights per two words of a patch.
+        chain: whether three accumulators hold the four channels, see `codegen/dsp/chain.py`.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Variant:
     nested: bool
     offsets: tuple[int, int, int, int]
     words: int
+    chain: bool = False
 
     @property
     def sums(self) -> bool:
@@ -52,17 +57,25 @@ class Variant:
             return (None, None, None, None)
         return (None, 0, None, 2) if self.bits == 8 else (None, 0, 1, 2)
 
+    @property
+    def room(self) -> tuple[int, ...]:
+        """Per channel, the bits that an accumulator has for its sum."""
+        first = self.scales[1] + 12 if self.chain else 32
+        return (first, *(32 - scale for scale in self.scales[1:]))
+
 
 RAW8 = Variant("raw8", 8, (0, 8, 0, 8), nested=True, offsets=(0, 0, 0, 0), words=4)
 DIGIT8 = Variant("digit8", 8, (0, 8, 0, 8), nested=True, offsets=(128, 0, 128, 0), words=4)
 WIDE8 = Variant("wide8", 8, (0, 0, 0, 0), nested=False, offsets=(0, 0, 0, 0), words=4)
-RAW4 = Variant("raw4", 4, (0, 4, 8, 12), nested=True, offsets=(8, 8, 8, 0), words=2)
 WIDE4 = Variant("wide4", 4, (0, 4, 8, 0), nested=False, offsets=(8, 8, 8, 8), words=2)
 RAW2 = Variant("raw2", 2, (0, 2, 4, 6), nested=True, offsets=(2, 2, 2, 2), words=1)
-VARIANTS: Mapping[int, tuple[Variant, ...]] = {8: (RAW8, DIGIT8, WIDE8), 4: (RAW4, WIDE4), 2: (RAW2,)}
+CHAIN4 = Variant("chain4", 4, (0, 8, 12, 12), nested=False, offsets=(8, 8, 0, 0), words=2, chain=True)
+CHAIN2 = Variant("chain2", 2, (0, 12, 12, 0), nested=False, offsets=(2, 2, 2, 2), words=1, chain=True)
+VARIANTS: Mapping[int, tuple[Variant, ...]] = {8: (RAW8, DIGIT8, WIDE8), 4: (CHAIN4, WIDE4), 2: (CHAIN2, RAW2)}
 """By bit width, the fastest first; each channel's sums have to fit what its scale leaves of 32 bits.
 
-``raw8`` cannot pack -128 above a negative weight, ``digit8`` can. ``wide8`` and ``wide4`` are for greater sums."""
+``raw8`` cannot pack -128 above a negative weight, ``digit8`` can. ``wide8``, ``wide4`` and ``raw2`` are for greater
+sums."""
 
 
 @dataclass(frozen=True)
@@ -131,11 +144,17 @@ def sums(op: Conv | Linear, source: Tensor) -> Sums:
     return Sums(bias, low, high, multiplier, requant.shift)
 
 
+FEW = 28
+"""Weights of a channel up to which they are packed as if of 8 bits: little to store, less to do around the products."""
+
+
 def runs(op: Conv | Linear, found: Sums) -> tuple[Run, ...] | None:
     """The runs of a layer with the fastest variant for each; ``None`` if some run fits none."""
     result = []
+    few = op.weights.codes[0].size <= FEW
     for bits, first, count in op.weights.runs():
-        variant = next((v for v in VARIANTS[bits] if _fits(v, op, found, range(first, first + count))), None)
+        choices = VARIANTS[8 if few else bits]
+        variant = next((v for v in choices if _fits(v, op, found, range(first, first + count))), None)
         if variant is None:
             return None
         result.append(Run(variant, first, count))
@@ -144,8 +163,12 @@ def runs(op: Conv | Linear, found: Sums) -> tuple[Run, ...] | None:
 
 def _fits(variant: Variant, op: Conv | Linear, found: Sums, channels: range) -> bool:
     """Whether every channel's sum, scaled, is an int32, and packed weights fit their halves."""
-    scale = 1 << np.array([variant.scales[(c - channels.start) % CHANNELS] for c in channels], dtype=np.int64)
-    if (found.low[channels] * scale).min() < -(1 << 31) or (found.high[channels] * scale).max() >= 1 << 31:
+    low, high = found.low[channels], found.high[channels]
+    if found.shift:  # accumulators hold sums without shift and bias; afterwards nothing is scaled
+        bias = found.bias[channels]
+        low, high = low - bias >> found.shift, high - bias >> found.shift
+    limit = 1 << np.array([variant.room[(c - channels.start) % CHANNELS] - 1 for c in channels], dtype=np.int64)
+    if (low < -limit).any() or (high >= limit).any():
         return False
     if variant is not RAW8:
         return True
@@ -159,7 +182,24 @@ def _wrap(value: int) -> int:
     return (value + (1 << 31)) % (1 << 32) - (1 << 31)
 
 
-def _half(variant: Variant, weights: tuple[int, int, int, int]) -> int:
+MASKS = {"chain4": 0xF00FF00F, "chain2": 0x30033003}
+"""What is left of a packed word that was turned, for chains."""
+
+_FIELDS = {"chain4": ((0, 0), (8, 0), (4, 1), (12, 0)), "chain2": ((0, 0), (12, 0), (8, 1), (4, 1))}
+"""Per channel, where its digit lies in a half, and whether in the half of the other code."""
+
+
+def _chained(variant: Variant, low: Row, high: Row) -> int:
+    """One word of a patch: the weights of four channels for the codes of its two halves."""
+    word = 0
+    for channel, (place, other) in enumerate(_FIELDS[variant.name]):
+        for half, row in enumerate((low, high)):
+            digit = row[channel] + variant.offsets[channel] & (1 << variant.bits) - 1
+            word |= digit << place + 16 * (half ^ other)
+    return word
+
+
+def _half(variant: Variant, weights: Row) -> int:
     """One code's weights for four channels as packed bits: 32 for 8-bit weights, else 16 or 8."""
     if variant is RAW8:
         pairs = [(weights[i] + 256 * weights[i + 1]) & 0xFFFF for i in (0, 2)]
@@ -172,8 +212,12 @@ def _half(variant: Variant, weights: tuple[int, int, int, int]) -> int:
     )
 
 
-def _words(variant: Variant, low: int, high: int, following: tuple[int, int]) -> list[int]:
-    """Packed weights of two words of a patch; ``low`` and ``high`` are the halves of the first."""
+def _words(variant: Variant, codes: tuple[Row, Row, Row, Row]) -> list[int]:
+    """Packed weights of two words of a patch: low and high half of the first, of the second."""
+    if variant.chain:
+        first, second = _chained(variant, *codes[:2]), _chained(variant, *codes[2:])
+        return [first, second] if variant.bits == 4 else [first | second << 2]
+    low, high, *following = (_half(variant, row) for row in codes)
     if variant.bits == 8:
         halves = ((low, high), following)
         return [(a >> s & 0xFFFF) | (b >> s & 0xFFFF) << 16 for a, b in halves for s in (0, 16)]
@@ -214,25 +258,40 @@ def arrays(
 
 
 def _block(variant: Variant, rows: list[list[int]], places: list[tuple[int, int]]) -> list[int]:
-    def half(place: int) -> int:
+    def codes(place: int) -> Row:
         found = [row[place] if place >= 0 else 0 for row in rows]
         found += [0] * (CHANNELS - len(found))
-        return _half(variant, (found[0], found[1], found[2], found[3]))
+        return found[0], found[1], found[2], found[3]
 
     words: list[int] = []
     for (low, high), (next_low, next_high) in zip(places[::2], places[1::2], strict=True):
-        words += _words(variant, half(low), half(high), (half(next_low), half(next_high)))
+        words += _words(variant, (codes(low), codes(high), codes(next_low), codes(next_high)))
     return words
 
 
 def _constants(variant: Variant, found: Sums, channels: list[int]) -> list[int]:
     """First accumulators, multipliers; with a shift zeros, biases, multipliers."""
     missing = [0] * (CHANNELS - len(channels))
-    biases = [int(found.bias[c]) << variant.scales[lane] for lane, c in enumerate(channels)] + missing
+    biases = [int(found.bias[c]) for c in channels] + missing
     multipliers = [int(found.multiplier[c]) for c in channels] + [1] * len(missing)
     if found.shift:
-        return [0] * CHANNELS + biases + multipliers
+        return _starts(variant, [0] * CHANNELS) + biases + multipliers
+    return _starts(variant, biases) + multipliers
+
+
+def _starts(variant: Variant, biases: list[int]) -> list[int]:
+    biases = [bias << scale for bias, scale in zip(biases, variant.scales, strict=True)]
+    if variant.chain:
+        return _chain_starts(variant, biases)
     starts: list[int] = []
     for bias, below in zip(biases, variant.below, strict=True):
         starts.append(_wrap(bias + (starts[below] if below is not None else 0)))
-    return starts + multipliers
+    return starts
+
+
+def _chain_starts(variant: Variant, scaled: list[int]) -> list[int]:
+    """The mask, and P, Q and V of biases scaled as the variant says."""
+    first, second, third, last = scaled
+    above = 0 if variant.scales[3] else first << 12
+    starts = (MASKS[variant.name], first + second, (second >> variant.scales[1]) + third, last + above)
+    return [_wrap(value) for value in starts]

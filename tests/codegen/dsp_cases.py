@@ -85,6 +85,28 @@ def conv_extremes() -> Network:
     return b.build()
 
 
+def chain_limits() -> Network:
+    """Weights of 4 and 2 bits whose sums reach almost as far as three accumulators can tell four channels apart."""
+    b = Given(6, name="chain_limits")
+    for signed in (False, True):
+        x, y, z = (b.input((length,), (8, signed, 0.05, 0)) for length in (256, 1024, 40))
+        for bits, source, patterns in (
+            (4, x, ((-8,), (7,), (-8, 7, 7))),
+            (2, y, ((-2,), (1,), (-2, 1, 1))),
+            (4, z, ((-8, 7, 0),)),
+            (2, z, ((-2, 1, 0),)),
+        ):
+            for b.pattern in patterns:
+                b.linear(source, 7, w_bits=(bits,), out=b.quantizer(8, signed))
+        b.pattern = (-2,)  # one more product than they can
+        b.linear(b.input((1032,), (8, signed, 0.05, 0)), 7, w_bits=(2,))
+        b.conv(b.input((2, 2, 258), (8, signed, 0.05, 0)), 5, (2, 2), w_bits=(2,))
+        image = b.input((3, 2, 28), (8, signed, 0.05, 0))
+        for bits, b.pattern in ((4, (-8,)), (4, (7,)), (4, (-8, 7, 0)), (2, (-2,)), (2, (-2, 1, 0))):
+            b.conv(image, 6, (3, 3), padding=SAME, w_bits=(bits,), gain=3)
+    return b.build()
+
+
 def depthwise_shapes(a_bits: int = 8, seed: int = 0) -> Network:
     """Odd sizes and channels, strides, dilations, lopsided padding, every width of weights and outputs."""
     b = Builder(seed + 20 + a_bits, name=f"depthwise{a_bits}")
@@ -157,6 +179,7 @@ DSP: dict[str, Callable[[], Network]] = {
     "conv_widths4": lambda: conv_widths(4),
     "conv_widths8": lambda: conv_widths(8),
     "conv_extremes": conv_extremes,
+    "chain_limits": chain_limits,
     "depthwise2": lambda: depthwise_shapes(2),
     "depthwise4": lambda: depthwise_shapes(4),
     "depthwise8": lambda: depthwise_shapes(8),

@@ -22,6 +22,7 @@ ARM = ("-mthumb", "-ffreestanding", "-isystem", str(FIRMWARE / "runtime" / "incl
 FAMILY = {
     "conv": ("conv_dsp",),
     "depthwise": ("depthwise_dsp",),
+    "chain": ("conv_dsp", "linear_dsp", "linear_direct_dsp"),
     "linear": ("linear_dsp", "linear_direct_dsp"),
     "elementwise": ("add_unrolled", "avg_pool_words"),
 }

@@ -10,7 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plinio_deploy.codegen.dsp.blocks import DIGIT8, RAW2, RAW4, RAW8, WIDE4, WIDE8, Variant, arrays, runs, sums
+from plinio_deploy.codegen.dsp.blocks import (
+    CHAIN2,
+    CHAIN4,
+    DIGIT8,
+    FEW,
+    RAW2,
+    RAW8,
+    WIDE4,
+    WIDE8,
+    Variant,
+    arrays,
+    runs,
+    sums,
+)
 from plinio_deploy.codegen.dsp.columns import columns
 from plinio_deploy.network import Hi32, Linear, Tensor, Weights
 
@@ -35,10 +48,14 @@ def chosen(op: Linear) -> Variant | None:
         ((-128, 127), 8, 8, 0, DIGIT8),  # -128 above a negative weight borrows from nowhere
         ((127, 127), 400, 8, 0, WIDE8),  # 400 * 127 * 255 takes 24 bits and a sign
         ((5, -3), 8, 8, 1 << 24, WIDE8),
-        ((7, -8), 8, 4, 0, RAW4),
+        ((7, -8), FEW, 4, 0, RAW8),  # packed as if of 8 bits
+        ((7, -8), FEW + 1, 4, 0, CHAIN4),
+        ((-8, -8), 257, 4, 0, CHAIN4),  # 257 * 8 * 255 < 2^19
+        ((-8, -8), 258, 4, 0, WIDE4),
         ((7, 7), 400, 4, 0, WIDE4),
-        ((1, -2), 8, 2, 0, RAW2),
-        ((1, -2), 8, 2, 1 << 26, None),
+        ((1, -2), 40, 2, 0, CHAIN2),
+        ((-2, -2), 1029, 2, 0, RAW2),
+        ((1, -2), 40, 2, 1 << 26, None),
     ],
 )
 def test_the_fastest_packing_that_holds_the_sums(
