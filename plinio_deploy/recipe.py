@@ -86,6 +86,8 @@ class Recipe:
         qat_epochs: of training with quantizers in.
         lr: first learning rate of float training (falls along a cosine).
         qat_lr: the same with quantizers in.
+        qat_norms: whether batch norms, which quantization folds, come back while quantizers are in. Weights of few bits
+            gain by it in trainings of some thousand steps, and lose in short ones.
         batch_size: samples per step.
         weight_decay: of weights; never applied to quantizers.
         seed: of everything random.
@@ -108,6 +110,7 @@ class Recipe:
     qat_epochs: int = 6
     lr: float = 1e-2
     qat_lr: float = 1e-3
+    qat_norms: bool = False
     batch_size: int = 64
     weight_decay: float = 1e-4
     seed: int = 0

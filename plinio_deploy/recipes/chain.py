@@ -41,6 +41,9 @@ FALLING = schedules.exponential(2.0, 0.3)
 SELECTION_RATE = 0.1
 """Of plain gradient descent on a supernet's selections. Adam would move all alike, however little a choice saves."""
 
+EXAMPLES = 512
+"""Samples by which precisions are ranked."""
+
 NETWORK = "network.safetensors"
 ARCHITECTURE = "architecture.json"
 RECORD = "record.jsonl"
@@ -146,7 +149,11 @@ class Chain:
                 found = make_qnet(self._recipe, found, uniform(self._recipe))
                 found.calibrate(self._calibration())
             epochs = self.plan.qat
+        if self._recipe.qat_norms:
+            with reproducible():
+                found.restore_norms(next(iterate(self._data.train, EXAMPLES, None)))
         self._loop("qat", found, epochs, self._recipe.qat_lr, "", None)
+        found.fold_norms()
         metric = evaluate(self._recipe, found, as_split(self._data.val))
         final = {"phase": "final", "metric": metric, "costs": self._points[-1]["costs"]}
         self._points.append(final)
@@ -171,6 +178,8 @@ class Chain:
         with reproducible():
             torch.manual_seed(plan.seed)
             nas = make_searched(method, model, recipe, plan.goal, self._calibration)
+            if isinstance(nas, MPS):
+                self._prepare(nas, goal)
         if method == "supernet":
             nas.train_net_only()
             self._loop("warm-up", nas, plan.warmup, recipe.search_lr, "", Searching())
@@ -186,6 +195,8 @@ class Chain:
         name = method if self._tries < 2 else f"{method} again {self._tries - 1}"
         self._loop(name, nas, plan.search, recipe.search_lr, repr(goal), searching)
         nas.eval()
+        if isinstance(nas, MPS):
+            nas.fold_norms()  # what is saved is loaded into a search that has none
         if isinstance(nas, PIT | MPS):
             _settle(nas, goal if share == 1 else goal.within({}))
         save_module(nas, self._work / f"{method}.safetensors")
@@ -193,6 +204,15 @@ class Chain:
         metric = evaluate(recipe, nas, as_split(self._data.val))
         self._points.append({"phase": name, "metric": metric, "costs": measure(nas, self._costs)})
         return nas
+
+    def _prepare(self, nas: MPS, goal: Goal) -> None:
+        """Start within the limits, by what each precision costs in loss, so that the search trains few bits at once."""
+        examples = next(iterate(self._data.train, EXAMPLES, None))
+        if goal.limits and goal.strength is None:
+            nas.rank_precisions(self._recipe.loss, [examples])
+            _settle(nas, goal)
+        if self._recipe.qat_norms:
+            nas.restore_norms(examples)
 
     def _loop(
         self, name: str, model: nn.Module, epochs: int, lr: float, goal: str, searching: Searching | None

@@ -24,6 +24,7 @@ class ImageClassification(Recipe):
     input_range = (0.0, 1.0)
     epochs = 60
     qat_epochs = 8
+    qat_norms = True
     lr = 3e-3
     batch_size = 128
     warmup_epochs = 3

@@ -111,9 +111,11 @@ def train_qat(
         qnet.calibrate(iterate(loaded.train, recipe.batch_size, None), max_batches=CALIBRATION_BATCHES)
         first = next(iterate(loaded.train, recipe.batch_size * CALIBRATION_BATCHES, None))
         qnet.correct_biases(first)
+        if recipe.qat_norms:
+            qnet.restore_norms(first)
     trained = Loop(recipe, loaded, qnet, settings, checkpoint, progress).run()
     assert isinstance(trained, QuantNetwork)
-    return trained
+    return trained.fold_norms()
 
 
 def make_qnet(recipe: Recipe, model: nn.Module, config: QuantConfig | None = None) -> QuantNetwork:

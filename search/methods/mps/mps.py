@@ -180,6 +180,10 @@ class MPS(DNAS):
         """
         self.network.restore_norms(batch)
 
+    def fold_norms(self) -> None:
+        """Fold them again, after training."""
+        self.network.fold_norms()
+
     def rank_precisions(
         self, criterion: Callable[[Tensor, Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]
     ) -> None:

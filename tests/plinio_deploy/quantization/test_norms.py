@@ -141,3 +141,28 @@ def test_a_search_with_norms_trains_its_masks_and_hands_the_norms_on() -> None:
     assert len(qnet.norms) == 2
     torch.testing.assert_close(qnet(images()), nas(images()))
     assert integerize(qnet).ops
+
+
+def test_a_search_folds_its_norms_for_all_precisions() -> None:
+    torch.manual_seed(0)
+    nas = MPS(
+        model(),
+        cost={"size": params_bit},
+        input_example=images(1),
+        w_search_type=MPSType.PER_CHANNEL,
+        qinfo=get_default_qinfo((2, 4, 8), (8,)),
+        calibration=[images()],
+    )
+    nas.restore_norms(images())
+    nas.train()(images())
+    nas.eval()
+    step = float(nas.network.quantizer(nas.network.outputs[0]).scale.detach())
+    for precision in range(3):
+        for choice in nas.network.choices():
+            with torch.no_grad():
+                choice.alpha[precision] += 10
+        before = nas(images())
+        folded = copy.deepcopy(nas)
+        folded.fold_norms()
+        assert not folded.network.norms
+        torch.testing.assert_close(folded(images()), before, rtol=0, atol=1.01 * step)

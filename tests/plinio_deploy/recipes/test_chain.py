@@ -63,10 +63,16 @@ def equal(first: nn.Module, second: nn.Module) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("methods", [("pit",), ("supernet", "mps"), ALL])
+@pytest.mark.parametrize(("methods", "norms"), [(("pit",), True), (("supernet", "mps"), False), (ALL, True)])
 def test_what_is_written_is_what_was_found(
-    methods: tuple[str, ...], data: Data, trained: nn.Module, tmp_path: Path
+    methods: tuple[str, ...],
+    norms: bool,
+    data: Data,
+    trained: nn.Module,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(Searched, "qat_norms", norms)
     found = run(data, trained, tmp_path, methods)
     again = rebuilt(Searched(), methods, GOAL, tmp_path)
     assert equal(again, found)
