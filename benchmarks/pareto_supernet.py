@@ -95,8 +95,8 @@ def select_and_prune(strength: float, course: Course) -> Point:
 
 
 def selections(budget: Budget) -> list[Job]:
-    """One search per strength, of the greatest three."""
-    return [Job("supernet", strength, partial(select, strength)) for strength in budget.strengths[-3:]]
+    """One search per strength."""
+    return [Job("supernet", strength, partial(select, strength)) for strength in budget.strengths]
 
 
 def chains(budget: Budget) -> list[Job]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from plinio_deploy.errors import UsageError
 from plinio_deploy.search.cost import params_bit
 from plinio_deploy.search.methods.mps import MPS, MPSType, get_default_qinfo
+from plinio_deploy.search.methods.mps.quantizers import MixedLayer
 
 IGNORED = 3
 
@@ -27,6 +28,10 @@ def searched(kind: MPSType, precisions: tuple[int, ...] = (0, 2, 4, 8)) -> MPS:
     )
 
 
+def logits(nas: MPS) -> list[Tensor]:
+    return [layer.choice.alpha.detach() for layer in nas.network.layers.values() if isinstance(layer, MixedLayer)]
+
+
 def batch() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     return torch.rand(64, 2, 4, 4, generator=generator), torch.randint(0, 5, (64,), generator=generator)
@@ -36,7 +41,7 @@ def test_fewer_bits_cost_more_and_nothing_where_nobody_looks() -> None:
     nas = searched(MPSType.PER_CHANNEL)
     weights = [p.detach().clone() for p in nas.net_parameters()]
     nas.rank_precisions(nn.functional.cross_entropy, [batch()])
-    first, last = (layer.choice.alpha.detach() for layer in nas.network.layers.values())
+    first, last = logits(nas)
     seen = [channel for channel in range(6) if channel != IGNORED]
     assert not first[:, IGNORED].any()
     # A rounding error may happen to be orthogonal to the gradients in a channel, not in the sum of all.
@@ -60,8 +65,7 @@ def test_a_limit_takes_what_nobody_looks_at_first() -> None:
 def test_a_choice_per_layer_sums_over_its_channels() -> None:
     nas = searched(MPSType.PER_LAYER, (2, 4, 8))
     nas.rank_precisions(nn.functional.cross_entropy, [batch()])
-    for layer in nas.network.layers.values():
-        alpha = layer.choice.alpha.detach()
+    for alpha in logits(nas):
         assert alpha.shape == (3,)
         assert alpha[0] < alpha[1] < alpha[2] < 0
 
