@@ -17,7 +17,7 @@ def searched(kind: MPSType, precisions: tuple[int, ...] = (0, 2, 4, 8)) -> MPS:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 4, 5))
     with torch.no_grad():
-        model[3].weight.view(5, 6, 4)[:, IGNORED] = 0.0
+        model[3].get_parameter("weight").view(5, 6, 4)[:, IGNORED] = 0.0
     return MPS(
         model.eval(),
         cost={"size": params_bit},
