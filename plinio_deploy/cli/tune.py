@@ -19,6 +19,8 @@ def tune(
 ) -> None:
     """Measure every kernel that could execute a layer; write the fastest choice that fits to schedule.json.
 
+    With a limit on memory, kernels take part that spend it, such as Winograd's method for convolutions.
+
     What was measured is kept: the same command goes on after an interruption. `generate --schedule` takes the file.
 
     Example: plinio-deploy tune --out out --target cortex-m4 --max-flash 64k

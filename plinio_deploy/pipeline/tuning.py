@@ -214,11 +214,13 @@ def candidates(network: Network, target: Target, *, factor: float | None = None)
     Args:
         network: the integer network.
         target: whose features they may use.
-        factor: leaves out those estimated to cost more than so many times the default; ``None`` leaves out none.
+        factor: leaves out those estimated to cost more than so many times the default, and those on request, which
+            spend memory that nobody has set a limit on; ``None`` leaves out none.
     """
     found = {}
     for step in lower(network, "net", frozenset(target.features)).steps:
         able = [kernel for kernel in kernel_registry.candidates(step.site) if kernel.template is not None]
+        able = [kernel for kernel in able if factor is None or not kernel.on_request]
         most = float("inf") if factor is None else factor * step.kernel.cost(step.site)
         found[step.site.op.name] = tuple(
             kernel.name for kernel in able if kernel.name == step.kernel.name or kernel.cost(step.site) <= most

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import product
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from plinio_deploy.codegen import registry
 from plinio_deploy.codegen.kernel import Site
 from plinio_deploy.targets import registry as targets
-from tests.codegen.harness import build_library, check_case, kernel_names, make_case
+from tests.codegen.harness import STRICT, build_library, check_case, compile_c, kernel_names, make_case
 from tests.codegen.test_cores import check_on
+from tests.codegen.test_dsp import ARM, CLANG
 from tests.codegen.winograd_cases import WINOGRAD, asked
 from tests.networks import Builder
 
@@ -36,6 +38,23 @@ def test_assembly_computes_what_the_interpreter_computes(kernel: str, name: str,
     network = WINOGRAD[name]()
     case = make_case(network, isa=targets.load("cortex-m4").features, schedule=asked(network, kernel))
     check_on("cortex-m4", case, tmp_path)
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (CLANG, "--target=arm-none-eabi", "-mcpu=cortex-m4", "-O2"),
+        ("arm-none-eabi-gcc", "-mcpu=cortex-m33", "-O3", "-flto"),
+    ],
+)
+def test_compilers_take_the_assembly(flags: tuple[str, ...], tmp_path: Path) -> None:
+    if shutil.which(flags[0]) is None:
+        pytest.skip(f"not installed: {flags[0]}")
+    network = WINOGRAD["shapes"]()
+    case = make_case(network, isa=sorted(DSP), schedule=asked(network, "conv_winograd_2"))
+    case.artifact.write(tmp_path)
+    compile_c([*flags, *ARM, *STRICT, "-c", "-o", str(tmp_path / "layers.o"), str(tmp_path / "net_layers.c")])
 
 
 def test_only_a_schedule_chooses_it() -> None:

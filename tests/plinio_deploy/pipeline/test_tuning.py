@@ -38,6 +38,8 @@ def test_candidates_begin_with_the_default_and_dear_ones_are_left_out_where_memo
     near = tuning.candidates(network(), M4, factor=tuning.FACTOR)
     assert all(near[layer][0] == names[0] for layer, names in every.items())
     assert sum(map(len, near.values())) < sum(map(len, every.values()))
+    assert any("winograd" in name for names in every.values() for name in names)
+    assert not any("winograd" in name for names in near.values() for name in names)
 
 
 @pytest.mark.qemu
