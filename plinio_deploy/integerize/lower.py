@@ -24,7 +24,6 @@ from plinio_deploy.quantization import graph
 from plinio_deploy.quantization.graph import Node
 from plinio_deploy.quantization.layout import Shape, standard_shape
 from plinio_deploy.quantization.network import QuantNetwork
-from plinio_deploy.quantization.norms import without_norms
 from plinio_deploy.quantization.quantizers import BIT_WIDTHS, Quantizer, clamp_codes
 from plinio_deploy.verify import verify
 
@@ -74,7 +73,7 @@ def lower(qnet: QuantNetwork, name: str = "network", *, compact: bool = True) ->
     Raises:
         UnsupportedModel, UsageError: as `integerize`.
     """
-    return _Lowering(without_norms(qnet), compact=compact).run(name)
+    return _Lowering(qnet.without_norms(), compact=compact).run(name)
 
 
 class _Lowering:

@@ -10,18 +10,15 @@ epochs of training, for batch norms, which would do it, are folded.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from plinio_deploy.quantization.graph import Conv, Linear
-
-if TYPE_CHECKING:
-    from plinio_deploy.quantization.network import QuantNetwork
+from plinio_deploy.quantization.parts import Walkable
 
 
-def correct_biases(network: QuantNetwork, inputs: Sequence[Tensor]) -> None:
+def correct_biases(network: Walkable, inputs: Sequence[Tensor]) -> None:
     """Make the mean of every channel of every layer that of the float network, over one batch.
 
     Args:
@@ -41,7 +38,7 @@ def correct_biases(network: QuantNetwork, inputs: Sequence[Tensor]) -> None:
         network.train(training)
 
 
-def _walk(network: QuantNetwork, inputs: Sequence[Tensor], wanted: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+def _walk(network: Walkable, inputs: Sequence[Tensor], wanted: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
     """Mean per channel of each layer's sums, by node; with ``wanted``, biases are corrected on the way."""
     values: dict[str, Tensor] = {}
     means: dict[str, Tensor] = {}
@@ -53,8 +50,7 @@ def _walk(network: QuantNetwork, inputs: Sequence[Tensor], wanted: Mapping[str, 
             channel = sums.dim() - 1 if isinstance(node.operator, Linear) else 1
             means[key] = sums.mean([axis for axis in range(sums.dim()) if axis != channel])
             if wanted is not None:
-                norm = network.norms[key] if key in network.norms else None
-                bias = network.layers[key].get_parameter("bias") if norm is None else norm.get_parameter("offset")
-                bias.add_(wanted[key] - means[key])
+                owner, bias = (network.norms, "offset") if key in network.norms else (network.layers, "bias")
+                owner[key].get_parameter(bias).add_(wanted[key] - means[key])
         values[node.name] = network.evaluate(node, operands, inputs)
     return means

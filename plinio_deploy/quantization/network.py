@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,12 +36,11 @@ from plinio_deploy.quantization.graph import (
 from plinio_deploy.quantization.layers import QuantLayer, apply_layer, pad, window_max, window_sum
 from plinio_deploy.quantization.layout import Place, places
 from plinio_deploy.quantization.norms import ChannelNorm, fold_norms, per_channel, restore_norms
-from plinio_deploy.quantization.parts import make_layers, make_quantizers
+from plinio_deploy.quantization.parts import Mode, make_layers, make_quantizers
 from plinio_deploy.quantization.quantizers import ActivationQuantizer, Quantizer
 from plinio_deploy.quantization.rounding import representable_bias
 from plinio_deploy.quantization.simplify import check_finite, simplify
 
-Mode = Literal["quantized", "float", "observe"]
 BIAS_BITS = 24
 """Calibration keeps every bias below this many bits of the accumulator, so that sums have room beside it."""
 
@@ -236,6 +236,10 @@ class QuantNetwork(nn.Module):
         fold_norms(self)
         self._raise_steps()
         return self
+
+    def without_norms(self) -> QuantNetwork:
+        """The network itself if it has no norms, else a copy with all of them folded."""
+        return copy.deepcopy(self).fold_norms() if self.norms else self
 
     def require_calibrated(self) -> None:
         """Refuse to go on before `calibrate`.

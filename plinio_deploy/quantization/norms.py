@@ -11,9 +11,8 @@ so all the time.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as functional
@@ -21,9 +20,7 @@ from torch import Tensor, nn
 
 from plinio_deploy.quantization.graph import Conv, Linear
 from plinio_deploy.quantization.layers import QuantLayer, apply_layer
-
-if TYPE_CHECKING:
-    from plinio_deploy.quantization.network import QuantNetwork
+from plinio_deploy.quantization.parts import Walkable
 
 EPS = 1e-5
 MOMENTUM = 0.1
@@ -74,7 +71,7 @@ def per_channel(values: Tensor, x: Tensor, axis: int = 0) -> Tensor:
     return values.view(shape)
 
 
-def restore_norms(network: QuantNetwork, inputs: Sequence[Tensor]) -> None:
+def restore_norms(network: Walkable, inputs: Sequence[Tensor]) -> None:
     """Put a norm behind every layer that one was folded into; in eval mode the network computes what it did.
 
     Args:
@@ -97,7 +94,7 @@ def restore_norms(network: QuantNetwork, inputs: Sequence[Tensor]) -> None:
             values[node.name] = network.evaluate(node, operands, inputs)
 
 
-def fold_norms(network: QuantNetwork) -> None:
+def fold_norms(network: Walkable) -> None:
     """Let all norms join steps and biases again; in eval mode the network computes what it did."""
     with torch.no_grad():
         for key, norm in network.norms.items():
@@ -105,11 +102,6 @@ def fold_norms(network: QuantNetwork) -> None:
             _scale(network.layers[key], factor)
             network.layers[key].get_parameter("bias").copy_(constant)
     network.norms = nn.ModuleDict()
-
-
-def without_norms(network: QuantNetwork) -> QuantNetwork:
-    """The network itself if it has no norms, else a copy with all of them folded."""
-    return copy.deepcopy(network).fold_norms() if network.norms else network
 
 
 def _scale(layer: nn.Module, factor: Tensor) -> None:

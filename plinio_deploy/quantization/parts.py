@@ -3,16 +3,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
 from plinio_deploy.quantization.channels import TiedChannels, check_pruned
 from plinio_deploy.quantization.config import QuantConfig
-from plinio_deploy.quantization.graph import Conv, Graph, Linear
+from plinio_deploy.quantization.graph import Conv, Graph, Linear, Node
 from plinio_deploy.quantization.groups import quantizer_groups
 from plinio_deploy.quantization.layers import QuantLayer
 from plinio_deploy.quantization.quantizers import ActivationQuantizer, InputQuantizer
+
+Mode = Literal["quantized", "float", "observe"]
+"""What a network computes: with quantizers, without any, or without while their clips are being chosen."""
+
+
+class Walkable(Protocol):
+    """What a walk over a fake-quantized network, node by node, asks of it; `QuantNetwork` says what each is."""
+
+    nodes: tuple[Node, ...]
+    layers: nn.ModuleDict
+    layer_of: dict[str, str]
+    folded: dict[str, Tensor]
+    norms: nn.ModuleDict
+    mode: Mode
+    training: bool
+
+    def eval(self) -> Any:
+        """Switch to eval mode."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch to training mode."""
+
+    def evaluate(self, node: Node, operands: Sequence[Tensor], inputs: Sequence[Tensor] = ()) -> Tensor:
+        """The result of one node from those of its inputs."""
+        ...
+
+    def before_rounding(self, node: Node, x: Tensor) -> Tensor:
+        """What a conv or linear node computes from ``x`` before saturation and rounding."""
+        ...
 
 
 def _key(taken: Mapping[str, object], name: str) -> str:
