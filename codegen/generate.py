@@ -12,6 +12,7 @@ from plinio_deploy import __version__, storage
 from plinio_deploy.artifact import Artifact
 from plinio_deploy.codegen import manifest, names
 from plinio_deploy.codegen.emit import Emitter, Helpers, shape_of
+from plinio_deploy.codegen.kernel import Site
 from plinio_deploy.codegen.lower import Program, Step, lower
 from plinio_deploy.codegen.manifest import BufferEntry, Manifest, StepEntry
 from plinio_deploy.codegen.pack import Array
@@ -187,12 +188,12 @@ def _layer(project: _Project, step: Step) -> Layer:
     emitter = Emitter(project.options.prefix, step.symbol, project.helpers)
     inputs = ["in"] if len(site.inputs) == 1 else [f"in{index}" for index in range(len(site.inputs))]
     variables = {
-        **kernel.variables(site, emitter),
         "e": emitter,
         "op": site.op,
         "inputs": site.inputs,
         "names": inputs,
         "output": site.output,
+        **kernel.variables(site, emitter),
     }
     parts, shared, body = _parts(project, step, kernel.parts, variables)
     parameters = [
@@ -204,7 +205,7 @@ def _layer(project: _Project, step: Step) -> Layer:
         parameters.append(("uint8_t *scratch", f"{kernel.scratch_bytes(site)} bytes"))
     return Layer(
         step=step,
-        title=_title(step),
+        title=_title(site),
         parameters=tuple(parameters),
         parts=parts,
         shared=shared,
@@ -239,10 +240,12 @@ def _parts(
     return named("\n".join(kept)), tuple(names_of.values()), named(body)
 
 
-def _title(step: Step) -> str:
+def _title(site: Site) -> str:
     """``conv1: conv 3 x 3, stride 2 x 2, padding 1 1 1 1; 9216 MACs``."""
-    op = step.site.op
+    op = site.op
     parts = []
+    if site.producer is not None:
+        return f"{op.name}: {op.kind} to {_title(site.producer)}"
     for name in ("kernel", "stride", "dilation"):
         height, width = getattr(op, name, (1, 1))
         if (height, width) != (1, 1) or (name == "kernel" and hasattr(op, name)):
@@ -253,7 +256,7 @@ def _title(step: Step) -> str:
         parts.append(f"{getattr(op, 'groups', 1)} groups")
     if isinstance(op, Concat):
         parts.append(f"axis {op.axis}")
-    macs = f"; {step.site.macs} MACs" if step.site.macs else ""
+    macs = f"; {site.macs} MACs" if site.macs else ""
     return f"{op.name}: {', '.join([op.kind, *parts])}{macs}"
 
 
@@ -283,18 +286,19 @@ def _pointer(program: Program, tensor: Tensor, *, packed: bool, const: bool) -> 
 
 def _step_entry(program: Program, layer: Layer) -> StepEntry:
     step = layer.step
-    op, output = step.site.op, step.site.output
+    site, output = step.site, step.site.output
+    op = site.producer.op if site.producer else site.op
     bits, accelerators = (op.weights.bits, op.accelerators) if isinstance(op, Conv | Linear) else ((), ())
     place = program.places[output.name]
     return StepEntry(
         index=step.index,
-        layer=op.name,
-        op=op.kind,
+        layer=site.op.name,
+        op=site.op.kind,
         tensor=output.name,
         symbol=step.symbol,
-        macs=step.site.macs,
+        macs=site.macs,
         w_bits={str(width): count for width, count in sorted(Counter(bits).items())},
-        a_bits=step.site.inputs[0].bits,
+        a_bits=site.inputs[0].bits,
         bytes=output.nbytes,
         place=0 if place.kind == "arena" else 1,
         offset=place.offset,

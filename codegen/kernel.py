@@ -27,6 +27,8 @@ class Site:
         macs: its nominal multiply-accumulates.
         isa: instruction set features of the target, such as ``dsp``; empty for plain C.
         may_alias: whether the output may be the very bytes of the first input: not if a caller owns both.
+        producer: the convolution that is executed along with this op, an add, its only reader (`codegen/fusion.py`).
+            Then ``inputs`` are what the convolution reads and what its output is added to.
     """
 
     op: Op
@@ -35,6 +37,7 @@ class Site:
     macs: int
     isa: frozenset[str]
     may_alias: bool
+    producer: Site | None = None
 
     @staticmethod
     def of(network: Network, op: Op, isa: frozenset[str], *, may_alias: bool) -> Site:
@@ -52,12 +55,14 @@ class Kernel(ABC):
         parts: file below ``templates/`` that renders what stands before the layer's function, with the same variables:
             micro-kernels in assembly (top-level ``__asm__``) or in C. Each begins with a line ``#part NAME`` and
             defines ``{{ local }}_NAME``; both templates call it so. Layers whose parts are the same share one.
+        absorbs: whether it executes the op that feeds a site's, too; only a schedule chooses it.
         on_request: whether only a schedule chooses it, because what it gains costs much more memory.
     """
 
     name: ClassVar[str]
     template: ClassVar[str | None]
     parts: ClassVar[str | None] = None
+    absorbs: ClassVar[bool] = False
     on_request: ClassVar[bool] = False
 
     @abstractmethod

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from plinio_deploy.codegen import names
+from plinio_deploy.codegen import fusion, names
 from plinio_deploy.codegen.kernel import Kernel, Site
 from plinio_deploy.codegen.liveness import Block
 from plinio_deploy.codegen.memory import MemoryPlan, plan
@@ -61,7 +61,7 @@ class Program:
         network: the source.
         steps: in execution order.
         aliases: tensors without bytes of their own, by name, and the tensor whose bytes they are.
-        places: of every tensor, aliases included.
+        places: of every tensor, aliases included, but those between an op and the one that executes it along.
         lifetimes: first and last step of each arena tensor (not of aliases).
         memory: the arena.
     """
@@ -115,10 +115,14 @@ def lower(network: Network, prefix: str, isa: frozenset[str], schedule: Schedule
     schedule = schedule or Schedule()
     schedule.check(network)
     aliases = _Aliases(network)
+    fused = fusion.fused(network, isa, schedule)
+    absorbed = fusion.absorbed(fused)
     chosen: list[tuple[Site, Kernel]] = []
     for op in network.ops:
+        if op.name in absorbed:
+            continue
         may_alias = aliases.may_join(op.output, op_inputs(op)[0])
-        site = Site.of(network, op, isa, may_alias=may_alias)
+        site = fused.get(op.name) or Site.of(network, op, isa, may_alias=may_alias)
         kernel = schedule.kernel(site)
         if kernel.template is None:
             aliases.join(op.output, op_inputs(op)[0])
@@ -188,9 +192,7 @@ def _places(network: Network, aliases: _Aliases, arena: Mapping[str, int]) -> di
     for kind, tensors in (("input", network.input_tensors()), ("output", network.output_tensors())):
         for index, (tensor, offset) in enumerate(zip(tensors, _starts(tensors), strict=True)):
             places[aliases.root(tensor.name)] = Place(kind, index, offset)
-    for name in network.tensors:
-        places[name] = places[aliases.root(name)]
-    return places
+    return {name: places[aliases.root(name)] for name in network.tensors if aliases.root(name) in places}
 
 
 def _starts(tensors: tuple[Tensor, ...]) -> list[int]:

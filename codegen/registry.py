@@ -24,7 +24,8 @@ def kernels() -> tuple[Kernel, ...]:
 
 def candidates(site: Site) -> tuple[Kernel, ...]:
     """The kernels that handle a site, cheapest first, those on request last; equal costs by name."""
-    able = (kernel for kernel in kernels() if kernel.handles(site))
+    absorbs = site.producer is not None
+    able = (kernel for kernel in kernels() if kernel.absorbs == absorbs and kernel.handles(site))
     return tuple(sorted(able, key=lambda kernel: (kernel.on_request, kernel.cost(site), kernel.name)))
 
 

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolutions whose codes are added to another tensor while they lie in scratch: no arena for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from plinio_deploy.codegen.emit import Emitter
+from plinio_deploy.codegen.kernel import Kernel, Site, same_layout
+from plinio_deploy.codegen.liveness import round_up
+from plinio_deploy.codegen.ops.add import AddPlain
+from plinio_deploy.codegen.ops.conv_dsp import ConvDsp
+from plinio_deploy.codegen.pack import Array
+from plinio_deploy.network import Add, AddRescale
+
+_PER_ELEMENT = 9.0
+"""Instructions of an addition, the store and the load of the convolution's code included."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """How codes are added.
+
+    Attributes:
+        names: C names of the codes of the convolution and of the other tensor.
+        code: C for the code of their sum.
+        ctype: of the sum.
+    """
+
+    names: tuple[str, str]
+    code: str
+    ctype: str
+
+
+def able(site: Site) -> bool:
+    """Whether a site is an add of bytes, of our flavour, with its convolution."""
+    if site.producer is None or not isinstance(site.op, Add) or not isinstance(site.op.rescale, AddRescale):
+        return False
+    return all(tensor.bits == 8 for tensor in (site.producer.output, site.inputs[1], site.output))
+
+
+def producer(site: Site) -> Site:
+    """The convolution's own site."""
+    assert site.producer is not None
+    return site.producer
+
+
+def added(site: Site, emitter: Emitter) -> Added:
+    """How codes of the convolution are added to others."""
+    assert isinstance(site.op, Add)
+    first = site.op.inputs[0] == producer(site).output.name
+    code = str(AddPlain().variables(site, emitter)["code"])
+    return Added(("a", "b") if first else ("b", "a"), code, emitter.ctype(site.output))
+
+
+def in_place(site: Site) -> tuple[int, ...]:
+    """The other tensor, unless the convolution reads it, too."""
+    return (1,) if site.may_alias and same_layout(site.inputs[1], site.output) else ()
+
+
+class ConvDspAdd(Kernel):
+    """`ConvDsp`, two pixels at a time."""
+
+    name: ClassVar[str] = "conv_dsp_add"
+    template: ClassVar[str | None] = "ops/conv_dsp_add.c.j2"
+    parts: ClassVar[str | None] = ConvDsp.parts
+    absorbs: ClassVar[bool] = True
+
+    def handles(self, site: Site) -> bool:
+        """Adds of bytes to what `ConvDsp` computes."""
+        return able(site) and ConvDsp().handles(producer(site))
+
+    def cost(self, site: Site) -> float:
+        """The convolution and the additions."""
+        return ConvDsp().cost(producer(site)) + _PER_ELEMENT * site.output.elements
+
+    def scratch_bytes(self, site: Site) -> int:
+        """The convolution's, and codes of two pixels."""
+        return _staged(site) + 2 * site.output.channels
+
+    def in_place(self, site: Site) -> tuple[int, ...]:
+        """The tensor that codes are added to."""
+        return in_place(site)
+
+    def arrays(self, site: Site) -> tuple[Array, ...]:
+        """The convolution's."""
+        return ConvDsp().arrays(producer(site))
+
+    def variables(self, site: Site, emitter: Emitter) -> Mapping[str, object]:
+        """See ``templates/ops/conv_dsp_add.c.j2``."""
+        own = producer(site)
+        return {
+            **ConvDsp().variables(own, emitter),
+            "inputs": own.inputs,
+            "output": own.output,
+            "added": added(site, emitter),
+            "staged": _staged(site),
+        }
+
+
+def _staged(site: Site) -> int:
+    return round_up(ConvDsp().scratch_bytes(producer(site)), 4)
+
+
+KERNELS = (ConvDspAdd(),)
