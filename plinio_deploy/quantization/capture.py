@@ -9,11 +9,15 @@ lines, and the operators at the end that are left to the host.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
+import logging
 import operator
 import re
+import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +66,7 @@ def capture(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> Graph
 def _export(model: nn.Module, batch: tuple[Tensor, ...]) -> ExportedProgram:
     try:
         frozen = copy.deepcopy(model).cpu().float().eval()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of slow paths that only its own kernels take
+        with _quiet():
             return torch.export.export(frozen, batch)
     except Exception as error:  # torch.export raises many unrelated types
         reason = str(error).strip().split("\n")[0]
@@ -77,6 +80,28 @@ def _export(model: nn.Module, batch: tuple[Tensor, ...]) -> ExportedProgram:
                 "Replace control flow that depends on tensor values, and hard-coded batch sizes, by tensor operators.",
             ),
         ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to itself what torch says: of slow paths that only its own kernels take, and of a failure before it raises.
+
+    Where it fails it prints the graph as far as it got, past all logging. What the model itself prints is let through.
+    """
+    printed, unfinished, before = io.StringIO(), "", logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(printed):
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:
+        if hasattr(error, "partial_fx_graph"):
+            unfinished = f"{error.partial_fx_graph}\n"
+        raise
+    finally:
+        logging.disable(before)
+        text = printed.getvalue()
+        sys.stderr.write(text.replace(unfinished, "") if unfinished else text)
 
 
 @dataclass

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -214,3 +216,32 @@ def test_an_output_that_ignores_the_input_is_refused() -> None:
 
 def test_relu_is_a_clamp_without_upper_bound() -> None:
     assert capture(nn.ReLU(), torch.zeros(1, 2)).nodes[-1].operator == Clamp(0.0, math.inf)
+
+
+def by_value(_: nn.Module, x: Tensor) -> Tensor:
+    sys.stderr.write("mine\n")
+    logging.getLogger("torch.anything").warning("hidden")
+    return x if float(x.sum()) > 0 else -x
+
+
+def test_of_a_failed_capture_nothing_is_seen_but_our_error_and_what_the_model_prints(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    disabled = logging.root.manager.disable
+    with pytest.raises(
+        UnsupportedModel, match=r"cannot be captured by torch\.export\n.*where: +Lambda\n.*data-dependent"
+    ):
+        capture(Lambda(by_value), torch.zeros(1, 2, 4, 4))
+    seen = capfd.readouterr()
+    assert seen.out == ""
+    assert set(seen.err.splitlines()) == {"mine"}
+    assert logging.root.manager.disable == disabled
+
+
+def test_what_a_model_prints_while_it_is_captured_is_seen(capfd: pytest.CaptureFixture[str]) -> None:
+    def talkative(_: nn.Module, x: Tensor) -> Tensor:
+        sys.stderr.write("mine\n")
+        return torch.relu(x)
+
+    capture(Lambda(talkative), torch.zeros(1, 2, 4, 4))
+    assert set(capfd.readouterr().err.splitlines()) == {"mine"}
