@@ -171,12 +171,11 @@ class QuantNetwork(nn.Module):
         training, mode = self.training, self.mode
         self.eval()
         self.mode = "observe"
-        device = next(self.parameters()).device
         seen = 0
         try:
             with torch.no_grad():
                 for batch in batches:
-                    self.trace(*(tensor.to(device) for tensor in _inputs_of(batch)))
+                    self.trace(*self._inputs_of(batch))
                     seen += 1
                     if seen == max_batches:
                         break
@@ -202,27 +201,16 @@ class QuantNetwork(nn.Module):
             UsageError: the network is not calibrated.
         """
         self.require_calibrated()
-        device = next(self.parameters()).device
-        correct_biases(self, [tensor.to(device) for tensor in _inputs_of(batch)])
+        correct_biases(self, self._inputs_of(batch))
         return self
 
     def restore_norms(self, batch: Any) -> QuantNetwork:
-        """Put the batch norms back that were folded, for training; see `norms`.
-
-        Args:
-            batch: as those of `calibrate`; a few hundred samples.
-
-        Returns:
-            The network itself.
-
-        Raises:
-            UsageError: the network is not calibrated.
-        """
+        """Put the batch norms back that were folded, for training; see `norms`. Called as `correct_biases` is."""
         self.require_calibrated()
-        training, device = self.training, next(self.parameters()).device
+        training = self.training
         self.eval()
         try:
-            restore_norms(self, [tensor.to(device) for tensor in _inputs_of(batch)])
+            restore_norms(self, self._inputs_of(batch))
         finally:
             self.train(training)
         return self
@@ -259,6 +247,12 @@ class QuantNetwork(nn.Module):
     def layer(self, name: str) -> QuantLayer:
         """The weights that a conv or linear node uses."""
         return cast(QuantLayer, self.layers[self.layer_of[name]])
+
+    def _inputs_of(self, batch: Any) -> list[Tensor]:
+        """The network's inputs out of what a loader gives, where the parameters are."""
+        first = batch[0] if isinstance(batch, tuple | list) else batch
+        device = next(self.parameters()).device
+        return [tensor.to(device) for tensor in ((first,) if isinstance(first, Tensor) else first)]
 
     def _set_clips(self, method: Method) -> None:
         for name, quantizer in self.quantizers.items():
@@ -347,11 +341,6 @@ def apply_postprocess(post: PostProcess, x: Tensor) -> Tensor:
     if post.kind == "argmax":
         return torch.argmax(x, post.dim, keepdim=post.keepdim)
     return torch.softmax(x, post.dim) if post.kind == "softmax" else torch.log_softmax(x, post.dim)
-
-
-def _inputs_of(batch: Any) -> tuple[Tensor, ...]:
-    first = batch[0] if isinstance(batch, tuple | list) else batch
-    return (first,) if isinstance(first, Tensor) else tuple(first)
 
 
 def _max_pool(node: Node, x: Tensor) -> Tensor:

@@ -243,17 +243,11 @@ class MixedNetwork(QuantNetwork):
         return any(isinstance(p, MixedLayer | MixedActivation | MixedInput) and p.choice.soft for p in parts)
 
     def _set_clips(self, method: Method) -> None:
-        plain: dict[str, nn.Module] = {}
         for name, quantizer in self.quantizers.items():
             if isinstance(quantizer, MixedActivation):
                 values = self._observers[name].values()
                 quantizer.set_clips([choose_clip(grid, values, method) for grid in quantizer.grids])
-                plain[name] = quantizer
-        for name, quantizer in self.quantizers.items():
-            if isinstance(quantizer, ActivationQuantizer):
-                quantizer.set_clip(choose_clip(quantizer, self._observers[name].values(), method))
-        self._raise_steps()
-        self.calibrated.fill_(True)
+        super()._set_clips(method)
 
     def _raise_steps(self) -> None:
         for node in self.nodes:

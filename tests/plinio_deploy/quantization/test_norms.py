@@ -117,16 +117,20 @@ def test_channels_of_0_bits_stay_0_under_a_norm() -> None:
     assert values[name][:, 1].any()
 
 
-def test_a_search_with_norms_trains_its_masks_and_hands_the_norms_on() -> None:
+def searched(*w_bits: int) -> MPS:
     torch.manual_seed(0)
-    nas = MPS(
+    return MPS(
         model(),
         cost={"size": params_bit},
         input_example=images(1),
         w_search_type=MPSType.PER_CHANNEL,
-        qinfo=get_default_qinfo((0, 2, 4, 8), (8,)),
+        qinfo=get_default_qinfo(w_bits, (8,)),
         calibration=[images()],
     )
+
+
+def test_a_search_with_norms_trains_its_masks_and_hands_the_norms_on() -> None:
+    nas = searched(0, 2, 4, 8)
     before = nas.eval()(images())
     nas.restore_norms(images())
     torch.testing.assert_close(
@@ -144,15 +148,7 @@ def test_a_search_with_norms_trains_its_masks_and_hands_the_norms_on() -> None:
 
 
 def test_a_search_folds_its_norms_for_all_precisions() -> None:
-    torch.manual_seed(0)
-    nas = MPS(
-        model(),
-        cost={"size": params_bit},
-        input_example=images(1),
-        w_search_type=MPSType.PER_CHANNEL,
-        qinfo=get_default_qinfo((2, 4, 8), (8,)),
-        calibration=[images()],
-    )
+    nas = searched(2, 4, 8)
     nas.restore_norms(images())
     nas.train()(images())
     nas.eval()
