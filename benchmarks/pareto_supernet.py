@@ -29,8 +29,14 @@ WARMUP, SELECTED, FIRM, PRUNED = 0.08, 0.2, 0.4, 0.65
 """Shares of the epochs at which warm-up and selection end, and in the chain the training anew of what was selected, and
 the pruning of its channels."""
 
+BETWEEN = (0.2,)
+"""Strengths of selections beside the budget's: choices are few, and the sizes that they lead to far apart."""
+
 SELECTION_STRENGTH = 1.0
 """Of the selection in the chain."""
+
+LIGHT = ((0.1, 0.1), (0.3, 0.03), (0.3, 0.1))
+"""Strengths of selection and pruning in chains towards larger networks."""
 
 
 def ends(course: Course) -> tuple[int, int, int, int]:
@@ -81,27 +87,33 @@ def select(strength: float, course: Course) -> Point:
     return course.point("supernet", strength, found, started, **details)
 
 
-def select_and_prune(strength: float, course: Course) -> Point:
-    """SuperNet, then PIT at this strength: layers first, then channels, in the same time."""
+def select_and_prune(selection: float, strength: float, course: Course, setting: float | str) -> Point:
+    """SuperNet, then PIT, each at its strength: layers first, then channels, in the same time."""
     started = time.monotonic()
-    found, details = choose(course, SELECTION_STRENGTH)
+    found, details = choose(course, selection)
     _, start, first, last = ends(course)
     span = start, course.budget.epochs
     course.fit(found, start, first, plain_optimizer(found), span=span)
     price = regularizers.BaseRegularizer("size", strength, relative=True)
     found, _ = search_channels(course, found, price, first, last, span=span)
     course.fit(found, last, course.budget.epochs, plain_optimizer(found), span=span)
-    return course.point("supernet-pit", strength, found, started, **details)
+    return course.point("supernet-pit", setting, found, started, **details)
 
 
 def selections(budget: Budget) -> list[Job]:
     """One search per strength."""
-    return [Job("supernet", strength, partial(select, strength)) for strength in budget.strengths]
+    strengths = sorted({*budget.strengths, *BETWEEN})
+    return [Job("supernet", strength, partial(select, strength)) for strength in strengths]
 
 
 def chains(budget: Budget) -> list[Job]:
-    """One chain per strength, of the least three."""
-    return [Job("supernet-pit", strength, partial(select_and_prune, strength)) for strength in budget.strengths[:3]]
+    """One chain per strength of pruning, of the least three, and those of `LIGHT`."""
+    found = [_chain(SELECTION_STRENGTH, strength, strength) for strength in budget.strengths[:3]]
+    return [*found, *(_chain(selection, pruning, f"{selection:g}, {pruning:g}") for selection, pruning in LIGHT)]
+
+
+def _chain(selection: float, pruning: float, setting: float | str) -> Job:
+    return Job("supernet-pit", setting, partial(select_and_prune, selection, pruning, setting=setting))
 
 
 if __name__ == "__main__":
