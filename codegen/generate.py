@@ -203,6 +203,10 @@ def _layer(project: _Project, step: Step) -> Layer:
     parameters.append((f"{Emitter.ctype(site.output)} *out", shape_of(site.output)))
     if step.scratch is not None:
         parameters.append(("uint8_t *scratch", f"{kernel.scratch_bytes(site)} bytes"))
+    arrays = tuple((emitter.array(array.suffix), array) for array in kernel.arrays(site))
+    if kernel.shares:
+        function, name, body = _shared_body(project, step, body, [parameter for parameter, _ in parameters], arrays)
+        parts, shared = "\n\n".join(text for text in (parts, function) if text), (*shared, name)
     return Layer(
         step=step,
         title=_title(site),
@@ -210,7 +214,7 @@ def _layer(project: _Project, step: Step) -> Layer:
         parts=parts,
         shared=shared,
         body=body,
-        arrays=tuple((emitter.array(array.suffix), array) for array in kernel.arrays(site)),
+        arrays=arrays,
         run_call=_call(project.program, step, packed=False),
         trace_call=_call(project.program, step, packed=True),
     )
@@ -238,6 +242,24 @@ def _parts(
         return text.replace(_LOCAL, step.symbol)
 
     return named("\n".join(kept)), tuple(names_of.values()), named(body)
+
+
+def _shared_body(
+    project: _Project, step: Step, body: str, parameters: Sequence[str], arrays: Sequence[tuple[str, Array]]
+) -> tuple[str, str, str]:
+    """Make a body a function that gets constant data as arguments.
+
+    Returns:
+        Its text, or nothing where an earlier layer has the same; its name; the call that takes the body's place.
+    """
+    for name, array in arrays:
+        body = re.sub(rf"\b{name}\b", f"data{array.suffix}", body)
+    declared = [*parameters, *(f"const {array.ctype} *data{array.suffix}" for _, array in arrays)]
+    text = f"static void {_LOCAL}_body({', '.join(declared)})\n{{\n{body}\n}}"
+    owner = project.parts.setdefault(text, step.symbol)
+    passed = [parameter.rpartition("*")[2] for parameter in parameters] + [name for name, _ in arrays]
+    call = f"{owner}_body({', '.join(passed)});"
+    return text.replace(_LOCAL, step.symbol) if owner == step.symbol else "", f"{owner}_body", call
 
 
 def _title(site: Site) -> str:

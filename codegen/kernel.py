@@ -56,6 +56,7 @@ class Kernel(ABC):
             micro-kernels in assembly (top-level ``__asm__``) or in C. Each begins with a line ``#part NAME`` and
             defines ``{{ local }}_NAME``; both templates call it so. Layers whose parts are the same share one.
         absorbs: whether it executes the op that feeds a site's, too; only a schedule chooses it.
+        shares: whether layers with the same body share one function, which gets its constant data as arguments.
         on_request: whether only a schedule chooses it, because what it gains costs much more memory.
     """
 
@@ -63,6 +64,7 @@ class Kernel(ABC):
     template: ClassVar[str | None]
     parts: ClassVar[str | None] = None
     absorbs: ClassVar[bool] = False
+    shares: ClassVar[bool] = False
     on_request: ClassVar[bool] = False
 
     @abstractmethod

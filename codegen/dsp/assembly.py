@@ -179,10 +179,10 @@ def _block(
     lines += ["ldm r2, {r8-r11}"] if pixels == 2 and not variant.sums else []
     lines += ["ldm r2!, {r4-r7}", f"str r2, [sp, #{_CONSTANTS}]"]
     lines += _start(pixels, variant, sums)
-    lines += [f"{label}:"] if layout.turns > 1 else []
+    lines += [f"{label}:"] if layout.loops else []
     turn = _turn_of_two(variant) if pixels == 2 else _turn_of_one(variant, direct)
     lines += [f".rept {layout.unroll // (2 if pixels == 2 else 4)}", *turn, ".endr"]
-    if layout.turns > 1:
+    if layout.loops:
         lines += [f"ldr r2, [sp, #{_END}]", "cmp r0, r2", f"bne {label}b"]
     lines += requantize(pixels, variant, out, _CONSTANTS)
     return lines + store(pixels, out, channels, _OUT, _STRIDE)

@@ -8,8 +8,8 @@ accumulators that overlap hold four channels. See `blocks.Variant`::
     chain2    P = A0 + 2^12 A1    Q = A1 + 2^12 A2    V = A3 + 2^12 A0
 
 ``Q`` tells the lowest 12 bits of ``A1``. Taken out of ``P`` they leave ``A0`` below and the rest of ``A1`` above, apart
-as long as ``A0`` fits ``p + 12`` bits. With ``A0`` known ``P`` gives ``A1``, then ``Q`` gives ``A2``. No sum on the way
-has to fit anything: only the last ones count, and what they can reach is known from the weights.
+as long as ``A0`` fits 20 bits, in `chain2` 24. With ``A0`` known ``P`` gives ``A1``, then ``Q`` gives ``A2``. No sum on
+the way has to fit anything: only the last ones count, and what they can reach is known from the weights.
 
 A half of a weight word is multiplied as it is, so one instruction per accumulator makes an operand: ``AND`` of a mask
 and the packed word turned by some bits. What turns from one half into the other is packed in the other half. The first

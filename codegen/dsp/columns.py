@@ -15,6 +15,9 @@ from plinio_deploy.network import Conv, Linear, Tensor
 UNROLL = (8, 22)
 """Least and greatest number of words per turn of the inner loop."""
 
+SHARED = 16
+"""Words of a turn that divide most numbers of channels: a layer that has one such turn counts it like the others."""
+
 TURN_COST = 3 / 12
 """Instructions that a turn of the inner loop takes besides its work, in words of halves."""
 
@@ -53,6 +56,11 @@ class Columns:
         return self.unroll * self.turns
 
     @property
+    def loops(self) -> bool:
+        """Whether turns are counted: micro-kernels of turns as long are then the same, whatever their number."""
+        return self.turns > 1 or self.unroll == SHARED
+
+    @property
     def whole_words(self) -> int:
         """Words of the input that are read at once, per segment."""
         return self.segment_bytes // 4
@@ -73,13 +81,14 @@ class Columns:
         return found + [(-1, -1)] * (self.words - self.used)
 
 
-def columns(op: Conv | Linear, source: Tensor, multiple: int = 2) -> Columns:
+def columns(op: Conv | Linear, source: Tensor, multiple: int = 2, greatest: int = UNROLL[1]) -> Columns:
     """The layout for a dense convolution, or a matrix product (one segment).
 
     Args:
         op: the layer.
         source: what it reads.
         multiple: of which the words per turn are; even.
+        greatest: number of words per turn.
     """
     taps, segments = 1, 1
     if isinstance(op, Conv):
@@ -88,7 +97,7 @@ def columns(op: Conv | Linear, source: Tensor, multiple: int = 2) -> Columns:
         segments = height * width // taps
     nbytes = taps * source.row_bytes
     lanes = _lanes(nbytes, source)
-    unroll, turns = _turns(segments * len(lanes), multiple)
+    unroll, turns = _turns(segments * len(lanes), multiple, greatest)
     return Columns(segments, nbytes, taps, lanes, source.bits, unroll, turns)
 
 
@@ -110,12 +119,11 @@ def _lanes(nbytes: int, source: Tensor) -> tuple[tuple[int, int], ...]:
     )
 
 
-def _turns(words: int, multiple: int) -> tuple[int, int]:
+def _turns(words: int, multiple: int, greatest: int) -> tuple[int, int]:
     """Words per turn and turns: the least work in all."""
-    least, greatest = UNROLL
     if words <= greatest:
         return -(-words // multiple) * multiple, 1
-    choices = range(least, greatest + 1, multiple)
+    choices = range(UNROLL[0], greatest + 1, multiple)
     return min(
         ((unroll, -(-words // unroll)) for unroll in choices),
         key=lambda choice: (choice[0] * choice[1] + TURN_COST * choice[1], choice[0]),

@@ -9,7 +9,7 @@ from plinio_deploy.codegen.dsp import assembly, blocks
 from plinio_deploy.codegen.dsp.assembly import Direct, Output
 from plinio_deploy.codegen.dsp.blocks import CHANNELS, Run, Sums
 from plinio_deploy.codegen.dsp.columns import Columns
-from plinio_deploy.codegen.dsp.widening import widen
+from plinio_deploy.codegen.dsp.widening import counted, widen
 from plinio_deploy.codegen.emit import Emitter
 from plinio_deploy.codegen.kernel import Site
 from plinio_deploy.codegen.pack import Array
@@ -105,6 +105,7 @@ def variables(
         "pixels": pixels,
         "direct": direct is not None,
         "sums": sums,
+        "counted": counted(layout),
         "asm_widen": widen(layout, pixels, signed=source.signed, sums=sums),
         "asm_products": assembly.products(pixels, layout, parts, output(site, found), direct),
         "shift": found.shift,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The micro-kernel that makes words of 16-bit halves from a segment of the input, as Thumb-2 text.
 
-Called as ``(patch, in0[, in1][, sums])``, returns the end of what it wrote; `codegen/dsp/columns.py` has the order.
-Words of two pixels alternate. Signed codes are counted from the least one: their top bits are flipped.
+Called as ``(patch, in0[, in1][, sums][, turns])``, returns the end of what it wrote; `codegen/dsp/columns.py` has the
+order. Words of two pixels alternate. Signed codes are counted from the least one: their top bits are flipped.
 """
 
 from __future__ import annotations
@@ -15,6 +15,12 @@ MOST = 8
 _MASKS = {4: "0x000f000f", 2: "0x00030003"}
 
 
+def counted(layout: Columns) -> int | None:
+    """Turns of a micro-kernel that segments of any number of whole turns share, or `None`: they are no argument."""
+    turns, left = divmod(layout.segment_bytes, 4 * MOST)
+    return turns if turns and not left else None
+
+
 def widen(layout: Columns, pixels: int, *, signed: bool, sums: bool) -> list[str]:
     """The micro-kernel.
 
@@ -25,9 +31,11 @@ def widen(layout: Columns, pixels: int, *, signed: bool, sums: bool) -> list[str
         sums: whether the codes of each pixel are added to a word of ``sums``.
     """
     writer = _Writer(layout.bits, pixels, signed, sums)
+    whole, body = layout.whole_words, writer.word()
+    if counted(layout) is not None:
+        lines = [*writer.prologue(turns=True), "1:", *_repeat(MOST, body), "subs lr, #1", "bne 1b"]
+        return lines + writer.epilogue()
     lines = writer.prologue()
-    whole = layout.whole_words
-    body = writer.word()
     turn = max((n for n in range(1, MOST + 1) if whole % n == 0), default=1)
     if whole <= MOST:
         turn = max(whole, 1)
@@ -58,8 +66,11 @@ class _Writer:
         self.words = ("r4", "r5")[:pixels]
         self.totals = ("r10", "r11")[:pixels]
 
-    def prologue(self) -> list[str]:
+    def prologue(self, *, turns: bool = False) -> list[str]:
         lines = ["push {r4-r11, lr}"]
+        if turns:
+            position = 1 + self.pixels + self.sums
+            lines += [f"mov lr, r{position}" if position < 4 else "ldr lr, [sp, #36]"]
         if self.sums:
             place = "r3" if self.pixels == 2 else "r2"
             lines += [f"push {{{place}}}"]

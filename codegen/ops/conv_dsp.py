@@ -25,6 +25,7 @@ class ConvDsp(Kernel):
     name: ClassVar[str] = "conv_dsp"
     template: ClassVar[str | None] = "ops/conv_dsp.c.j2"
     parts: ClassVar[str | None] = "parts/dsp_products.c.j2"
+    shares: ClassVar[bool] = True
 
     def handles(self, site: Site) -> bool:
         """Convolutions of one group, of our flavour, whose accumulators can be packed."""

@@ -26,6 +26,7 @@ class DepthwiseDsp(Kernel):
     name: ClassVar[str] = "depthwise_dsp"
     template: ClassVar[str | None] = "ops/depthwise_dsp.c.j2"
     parts: ClassVar[str | None] = "parts/dsp_depthwise.c.j2"
+    shares: ClassVar[bool] = True
 
     def handles(self, site: Site) -> bool:
         """Depthwise convolutions of our flavour without a channel multiplier."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from plinio_deploy.codegen.dsp import layer
 from plinio_deploy.codegen.dsp.assembly import Direct
-from plinio_deploy.codegen.dsp.columns import Columns, columns
+from plinio_deploy.codegen.dsp.columns import UNROLL, Columns, columns
 from plinio_deploy.codegen.emit import Emitter
 from plinio_deploy.codegen.kernel import Kernel, Site
 from plinio_deploy.codegen.pack import Array
@@ -16,6 +16,9 @@ from plinio_deploy.network import Linear
 
 MULTIPLE = 4
 """Words of a vector per turn."""
+
+FEW_ROWS = 16
+"""Most outputs whose micro-kernel is rather short than fast: it is executed a few times only."""
 
 MOST_SCRATCH = 640
 """Most bytes of scratch that are worth fewer instructions: a matrix product has little else in the arena."""
@@ -81,7 +84,8 @@ class LinearDirectDsp(LinearDsp):
 
 
 def _layout(site: Site) -> Columns:
-    return columns(layer.weighted(site), site.inputs[0], MULTIPLE)
+    few = site.output.channels <= FEW_ROWS
+    return columns(layer.weighted(site), site.inputs[0], MULTIPLE, UNROLL[0 if few else 1])
 
 
 KERNELS = (LinearDsp(), LinearDirectDsp())

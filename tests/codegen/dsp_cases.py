@@ -101,6 +101,10 @@ def chain_limits() -> Network:
         b.pattern = (-2,)  # one more product than they can
         b.linear(b.input((1032,), (8, signed, 0.05, 0)), 7, w_bits=(2,))
         b.conv(b.input((2, 2, 258), (8, signed, 0.05, 0)), 5, (2, 2), w_bits=(2,))
+        b.pattern = ()
+        turns = b.input((4, 3, 16), (8, signed, 0.05, 0))  # segments of 32 bytes: a whole turn
+        for bits, channels in ((8, 5), (4, 5), (2, 9)):
+            b.conv(turns, channels, (2, 2), w_bits=(bits,))
         image = b.input((3, 2, 28), (8, signed, 0.05, 0))
         for bits, b.pattern in ((4, (-8,)), (4, (7,)), (4, (-8, 7, 0)), (2, (-2,)), (2, (-2, 1, 0))):
             b.conv(image, 6, (3, 3), padding=SAME, w_bits=(bits,), gain=3)

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instructions per inference of the reference networks, pinned exactly: a change that moves one says so in counts.json.
 
-``PLINIO_DEPLOY_PIN_COUNTS=1 pytest tests/codegen/test_counts.py`` measures every row of the file again and rewrites it;
-without, the rows of two networks are compared, or all of them with ``PLINIO_DEPLOY_ALL_COUNTS=1``. Counts hold for one
-compiler version, which the file names.
+``PLINIO_DEPLOY_PIN_COUNTS=1 pytest tests/codegen/test_counts.py`` measures every row of the file again and rewrites it.
+Counts hold for one compiler version, which the file names. Each network is made once for all its rows.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,18 @@ from plinio_deploy.targets import registry, toolchains
 COUNTS = Path(__file__).with_name("counts.json")
 PINNED: dict[str, Any] = json.loads(COUNTS.read_text())
 PIN = "PLINIO_DEPLOY_PIN_COUNTS" in os.environ
-QUICK = ("ds-cnn", "autoencoder")
-ROWS = [row for row in PINNED["rows"] if PIN or "PLINIO_DEPLOY_ALL_COUNTS" in os.environ or row["network"] in QUICK]
+made = cache(make_network)
 
 
 @pytest.mark.qemu
 @pytest.mark.parametrize(
-    "row", ROWS, ids=lambda row: f"{row['target']}-{row['network']}-w{row['w_bits']}a{row['a_bits']}"
+    "row", PINNED["rows"], ids=lambda row: f"{row['target']}-{row['network']}-w{row['w_bits']}a{row['a_bits']}"
 )
 def test_count_is_the_pinned_one(row: dict[str, Any]) -> None:
     target = registry.load(row["target"])
     version = toolchains.require(target.toolchain).version
     widths = (row["w_bits"], row["a_bits"])
-    network = make_network(row["network"], *widths)
+    network = made(row["network"], *widths)
     measured = measure(row["network"], network, widths, target, trace=False)
     assert measured.exact
     if PIN:
