@@ -12,6 +12,7 @@ from plinio_deploy.codegen.kernel import Kernel, Site, same_layout
 from plinio_deploy.codegen.liveness import round_up
 from plinio_deploy.codegen.ops.add import AddPlain
 from plinio_deploy.codegen.ops.conv_dsp import ConvDsp
+from plinio_deploy.codegen.ops.conv_winograd import ConvWinograd, ConvWinograd2, ConvWinograd4, ConvWinograd8
 from plinio_deploy.codegen.pack import Array
 from plinio_deploy.network import Add, AddRescale
 
@@ -55,53 +56,111 @@ def added(site: Site, emitter: Emitter) -> Added:
     return Added(("a", "b") if first else ("b", "a"), code, emitter.ctype(site.output))
 
 
-def in_place(site: Site) -> tuple[int, ...]:
-    """The other tensor, unless the convolution reads it, too."""
-    return (1,) if site.may_alias and same_layout(site.inputs[1], site.output) else ()
+class ConvAdd(Kernel):
+    """A convolution's kernel and additions.
+
+    Attributes:
+        own: executes the convolution.
+    """
+
+    absorbs: ClassVar[bool] = True
+    own: ClassVar[Kernel]
+
+    def handles(self, site: Site) -> bool:
+        """Adds of bytes to what the convolution's kernel computes."""
+        return able(site) and self.own.handles(producer(site))
+
+    def cost(self, site: Site) -> float:
+        """The convolution and the additions."""
+        return self.own.cost(producer(site)) + _PER_ELEMENT * site.output.elements
+
+    def scratch_bytes(self, site: Site) -> int:
+        """The convolution's."""
+        return self.own.scratch_bytes(producer(site))
+
+    def in_place(self, site: Site) -> tuple[int, ...]:
+        """The tensor that codes are added to, unless the convolution reads it, too."""
+        return (1,) if site.may_alias and same_layout(site.inputs[1], site.output) else ()
+
+    def arrays(self, site: Site) -> tuple[Array, ...]:
+        """The convolution's."""
+        return self.own.arrays(producer(site))
+
+    def variables(self, site: Site, emitter: Emitter) -> Mapping[str, object]:
+        """Those of the convolution's own template, and how codes are added."""
+        own = producer(site)
+        found = self.own.variables(own, emitter)
+        return {**found, "inputs": own.inputs, "output": own.output, "added": added(site, emitter)}
 
 
-class ConvDspAdd(Kernel):
+class ConvDspAdd(ConvAdd):
     """`ConvDsp`, two pixels at a time."""
 
     name: ClassVar[str] = "conv_dsp_add"
     template: ClassVar[str | None] = "ops/conv_dsp_add.c.j2"
     parts: ClassVar[str | None] = ConvDsp.parts
-    absorbs: ClassVar[bool] = True
-
-    def handles(self, site: Site) -> bool:
-        """Adds of bytes to what `ConvDsp` computes."""
-        return able(site) and ConvDsp().handles(producer(site))
-
-    def cost(self, site: Site) -> float:
-        """The convolution and the additions."""
-        return ConvDsp().cost(producer(site)) + _PER_ELEMENT * site.output.elements
+    own: ClassVar[Kernel] = ConvDsp()
 
     def scratch_bytes(self, site: Site) -> int:
         """The convolution's, and codes of two pixels."""
-        return _staged(site) + 2 * site.output.channels
-
-    def in_place(self, site: Site) -> tuple[int, ...]:
-        """The tensor that codes are added to."""
-        return in_place(site)
-
-    def arrays(self, site: Site) -> tuple[Array, ...]:
-        """The convolution's."""
-        return ConvDsp().arrays(producer(site))
+        return self._staged(site) + 2 * site.output.channels
 
     def variables(self, site: Site, emitter: Emitter) -> Mapping[str, object]:
         """See ``templates/ops/conv_dsp_add.c.j2``."""
-        own = producer(site)
-        return {
-            **ConvDsp().variables(own, emitter),
-            "inputs": own.inputs,
-            "output": own.output,
-            "added": added(site, emitter),
-            "staged": _staged(site),
-        }
+        return {**super().variables(site, emitter), "staged": self._staged(site)}
+
+    def _staged(self, site: Site) -> int:
+        return round_up(super().scratch_bytes(site), 4)
 
 
-def _staged(site: Site) -> int:
-    return round_up(ConvDsp().scratch_bytes(producer(site)), 4)
+class _Staged(ConvWinograd):
+    """Outputs go to scratch first."""
+
+    def _staged(self, site: Site) -> bool:  # noqa: ARG002 - always
+        return True
 
 
-KERNELS = (ConvDspAdd(),)
+class _Staged2(_Staged, ConvWinograd2):
+    pass
+
+
+class _Staged4(_Staged, ConvWinograd4):
+    pass
+
+
+class _Staged8(_Staged, ConvWinograd8):
+    pass
+
+
+class ConvWinogradAdd(ConvAdd):
+    """`ConvWinograd`, 2 x 4 outputs of four channels at a time."""
+
+    name: ClassVar[str] = "conv_winograd_add"
+    template: ClassVar[str | None] = "ops/conv_winograd_add.c.j2"
+    parts: ClassVar[str | None] = ConvWinograd.parts
+    own: ClassVar[Kernel] = _Staged()
+    on_request: ClassVar[bool] = True
+
+
+class ConvWinograd2Add(ConvWinogradAdd):
+    """`ConvWinograd2`, likewise."""
+
+    name: ClassVar[str] = "conv_winograd_2_add"
+    own: ClassVar[Kernel] = _Staged2()
+
+
+class ConvWinograd4Add(ConvWinogradAdd):
+    """`ConvWinograd4`, likewise."""
+
+    name: ClassVar[str] = "conv_winograd_4_add"
+    own: ClassVar[Kernel] = _Staged4()
+
+
+class ConvWinograd8Add(ConvWinogradAdd):
+    """`ConvWinograd8`, likewise."""
+
+    name: ClassVar[str] = "conv_winograd_8_add"
+    own: ClassVar[Kernel] = _Staged8()
+
+
+KERNELS = (ConvDspAdd(), ConvWinogradAdd(), ConvWinograd2Add(), ConvWinograd4Add(), ConvWinograd8Add())

@@ -55,7 +55,7 @@ class ConvWinograd(Kernel):
 
     def scratch_bytes(self, site: Site) -> int:
         """Transformed patches and weights, a window that is put together, a block of outputs if not all are wanted."""
-        return self._staged_at(site) + (ROWS * COLUMNS * CHANNELS if _staged(site) else 0)
+        return self._staged_at(site) + (ROWS * COLUMNS * CHANNELS if self._staged(site) else 0)
 
     def arrays(self, site: Site) -> tuple[Array, ...]:
         """Weights and constants."""
@@ -67,7 +67,8 @@ class ConvWinograd(Kernel):
         """See ``templates/ops/conv_winograd.c.j2``."""
         op, source, patch = _conv(site), site.inputs[0], _patch(site)
         rows, columns = _patches(site)
-        steps, filters, scale = _steps(site), self._filters(site), self._scale(site)
+        steps = _inside(site) if not self._staged(site) else Steps(COLUMNS * CHANNELS, CHANNELS)
+        filters, scale = self._filters(site), self._scale(site)
         out = layer.output(site, blocks.sums(op, source))
         return {
             "tiles": patch,
@@ -88,7 +89,7 @@ class ConvWinograd(Kernel):
             "strip": self._strip(site),
             "filters_at": self._strip(site) * patch.nbytes,
             "window_at": self._window_at(site),
-            "staged": self._staged_at(site) if _staged(site) else None,
+            "staged": self._staged_at(site) if self._staged(site) else None,
             "weights": emitter.array("_w"),
             "constants": emitter.array("_q"),
         }
@@ -100,6 +101,12 @@ class ConvWinograd(Kernel):
     def _filters(self, site: Site) -> Filters | None:  # noqa: ARG002 - a hook
         """Weights that are transformed while the code runs."""
         return None
+
+    def _staged(self, site: Site) -> bool:
+        """Whether outputs of a block go to scratch: of a small image, or of the last channels, not all are wanted."""
+        height, width, channels = site.output.shape
+        whole = height >= ROWS and width >= COLUMNS and channels % CHANNELS == 0
+        return not whole or _inside(site).reach > REACH
 
     def _scale(self, site: Site) -> int:
         filters = self._filters(site)
@@ -185,16 +192,10 @@ def _gathers(site: Site) -> bool:
     return any(op.padding) or height < ROWS or width < COLUMNS or site.inputs[0].channels % 4 != 0
 
 
-def _staged(site: Site) -> bool:
-    """Whether outputs of a block go to scratch first: of a small image, or of the last channels, not all are wanted."""
-    height, width, channels = site.output.shape
-    whole = height >= ROWS and width >= COLUMNS and channels % CHANNELS == 0
-    return not whole or Steps(width * channels, channels).reach > REACH
-
-
-def _steps(site: Site) -> Steps:
+def _inside(site: Site) -> Steps:
+    """Steps within the output."""
     _, width, channels = site.output.shape
-    return Steps(COLUMNS * CHANNELS, CHANNELS) if _staged(site) else Steps(width * channels, channels)
+    return Steps(width * channels, channels)
 
 
 KERNELS = (ConvWinograd(), ConvWinograd2(), ConvWinograd4(), ConvWinograd8())

@@ -17,18 +17,18 @@ from tests.codegen.harness import build_library, check_case, kernel_names, make_
 from tests.codegen.test_cores import check_on
 from tests.networks import Builder
 
-KERNELS = ("conv_dsp_add",)
+KERNELS = ("conv_dsp_add", "conv_winograd_add", "conv_winograd_2_add")
 DSP = frozenset({"dsp"})
-SHAPES = ((5, 7, 8), (4, 4, 16), (1, 1, 5), (3, 3, 6))
+SHAPES = ((5, 7, 8), (4, 6, 16), (1, 1, 5), (3, 3, 6))
 
 
 def residual(seed: int, shape: tuple[int, int, int]) -> Network:
     """A block whose sum is read by two convolutions that are added in turn; the seed decides the order of inputs."""
     b = Builder(seed, name="residual")
     x = b.conv(b.input(shape), shape[2], (3, 3), padding=SAME)
-    y = b.conv(x, shape[2], (3, 3), padding=SAME, gain=3)
+    y = b.conv(b.conv(x, 4, (1, 1)), shape[2], (3, 3), padding=SAME, gain=3)
     z = b.add(y, x) if seed % 2 else b.add(x, y)
-    b.add(b.conv(z, 8, (3, 3), padding=SAME), b.conv(z, 8, (1, 1)), relu=True)
+    b.add(b.conv(z, 6, (3, 3), padding=SAME), b.conv(z, 6, (1, 1)), relu=True)
     return b.build()
 
 
@@ -64,9 +64,9 @@ def test_codes_of_the_convolution_take_no_arena() -> None:
     network = residual(0, (16, 16, 8))
     apart = make_case(network, isa=sorted(DSP)).manifest
     along = make_case(network, isa=sorted(DSP), schedule=adding(network, "conv_dsp_add")).manifest
-    # Apart, what is added, what the convolution reads or wrote, and its sum; along, the sum overwrites what is added.
-    assert apart.arena_bytes > 3 * 2048
-    assert along.arena_bytes < 2 * 2048 + 1024
+    # Apart, what is added, what the convolution reads and what it writes; along, the sum overwrites what is added.
+    assert apart.arena_bytes > 2 * 2048 + 1024
+    assert along.arena_bytes < 2 * 2048 + 512
     assert sum(step.macs for step in along.steps) == along.macs == apart.macs
     assert next(step for step in along.steps if step.op == "add").w_bits == {"8": 8}
 
