@@ -16,6 +16,9 @@ fresh process grows by, at its peak over a few steps, above what imports take.
 
     python benchmarks/search_step.py --json
 
+``latency_lookup`` says which share of such a step the price takes where it is ``cost.latency("cortex-m4")``, forward
+and backward: the part of it that looks layers up in a calibrated table.
+
 ``--extra`` adds two that are no target: ``supernet_unmerged`` (all paths, each branch on its own) and
 ``supernet_nonlinear`` (all paths, batch norm and ReLU in every branch, so that nothing can be merged).
 """
@@ -29,7 +32,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -48,6 +51,8 @@ BATCH = 128
 BRANCHES = 4
 PLACES = 7
 METHODS = ("pit", "supernet_sampled", "supernet_mixed", "qat8", "mps_layer", "mps_channel", "mps_prune")
+PRICED = ("pit", "mps_layer", "mps_channel")
+TARGET = "cortex-m4"
 EXTRA = ("supernet_unmerged", "supernet_nonlinear")
 MIXED = {
     "mps_layer": (MPSType.PER_LAYER, (2, 4, 8), (2, 4, 8)),
@@ -89,20 +94,21 @@ def with_alternatives(
     return model
 
 
-def build(name: str) -> Model:
-    """The model of one configuration."""
+def build(name: str, price: cost.Cost | None = None) -> Model:
+    """The model of one configuration, with a price instead of its usual one if given."""
     torch.manual_seed(0)
     if name == "plain":
         return ResNet8()
     if name == "pit":
-        return PIT(ResNet8(), cost=cost.params, input_shape=SHAPE)
+        return PIT(ResNet8(), cost=price or cost.params, input_shape=SHAPE)
     if name == "qat8":
         return quantize(ResNet8(), torch.zeros(1, *SHAPE)).calibrate([torch.rand(BATCH, *SHAPE)])
     if name in MIXED:
         kind, weights, activations = MIXED[name]
         qinfo = get_default_qinfo(weights, activations)
         batches = [torch.rand(BATCH, *SHAPE)]
-        return MPS(ResNet8(), cost.params_bit, input_shape=SHAPE, w_search_type=kind, qinfo=qinfo, calibration=batches)
+        chosen = price or cost.params_bit
+        return MPS(ResNet8(), chosen, input_shape=SHAPE, w_search_type=kind, qinfo=qinfo, calibration=batches)
     seeds = {
         "supernet_sampled": lambda: with_alternatives(alternatives, single_path=True),
         "supernet_mixed": lambda: with_alternatives(alternatives),
@@ -115,9 +121,9 @@ def build(name: str) -> Model:
 class Step:
     """A model with its optimizer; calling it is one training step on fixed random data."""
 
-    def __init__(self, name: str, batch: int = BATCH) -> None:
+    def __init__(self, name: str, batch: int = BATCH, price: cost.Cost | None = None) -> None:
         self.name = name
-        self.model = build(name).train()
+        self.model = build(name, price).train()
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-3)
         generator = torch.Generator().manual_seed(1)
         self.x = torch.rand(batch, *SHAPE, generator=generator)
@@ -180,6 +186,23 @@ def times(names: list[str], rounds: int, steps: int, batch: int) -> dict[str, fl
         for run in runs:
             best[run.name] = min(best[run.name], timed(run, steps))
     return best
+
+
+def lookups(names: Sequence[str], rounds: int, batch: int) -> dict[str, float]:
+    """Share of a step that looking cycles up takes, forward and backward, while the searched parameters move."""
+    found = {}
+    for name in names:
+        step = Step(name, batch, cost.latency(TARGET))
+        step()  # the first one fills what is remembered of layers
+        best = [float("inf")] * 2
+        for _ in range(rounds):
+            start = time.process_time()
+            step()
+            middle = time.process_time()
+            torch.autograd.backward(1e-9 * step.model.cost)
+            best = [min(best[0], middle - start), min(best[1], time.process_time() - middle)]
+        found[name] = best[1] / best[0]
+    return found
 
 
 def peak(name: str, steps: int, batch: int) -> int:
@@ -246,13 +269,16 @@ def main() -> None:
     kib = peaks(names, options.steps, options.batch)
     result = {name: round(seconds[name] / seconds["plain"], 3) for name in names[1:]}
     memory = {name: round(kib[name] / max(kib["plain"], 1), 3) for name in names[1:]}
+    lookup = lookups([name for name in chosen if name in PRICED], options.rounds, options.batch)
     if options.json:
-        print(json.dumps({**result, "peak_memory": memory}))
+        rounded = {name: round(share, 4) for name, share in lookup.items()}
+        print(json.dumps({**result, "peak_memory": memory, "latency_lookup": rounded}))
         return
     wrapping = construction([name for name in chosen if name in ("pit", "supernet_mixed")])
     print(f"plain step {1000 * seconds['plain']:.0f} ms of CPU, peak {kib['plain'] / 1024:.0f} MiB over imports")
     for name in names[1:]:
         note = f"   wrapped in {wrapping[name]:.0f} ms" if name in wrapping else ""
+        note += f"   lookup of cycles {lookup[name]:.2%} of a step" if name in lookup else ""
         print(f"{name:20s} time {result[name]:.2f}   memory {memory[name]:.2f}{note}")
 
 

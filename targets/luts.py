@@ -22,7 +22,7 @@ from plinio_deploy.targets import registry
 from plinio_deploy.targets.calibration import residual
 from plinio_deploy.targets.calibration.attributes import ATTRIBUTES, attributes
 from plinio_deploy.targets.calibration.choice import Tree, choose
-from plinio_deploy.targets.calibration.features import FEATURES, CeilDiv, FeatureName, ceil_div, form
+from plinio_deploy.targets.calibration.features import FEATURES, CeilDiv, FeatureName, ceil_div, form, smooth
 from plinio_deploy.targets.calibration.geometry import Geometry, Number, OpName, whole_numbers
 
 __all__ = ["FEATURES", "FeatureName", "Lut", "OpName", "Term", "files", "load", "parse"]
@@ -209,7 +209,7 @@ class Lut(_Table):
         return {}
 
     def choose(self, at: Geometry) -> tuple[Term, float]:
-        """The row for one op, and the factor on what its form says; both without gradient."""
+        """The row for one op, and the factor on what its smooth form says; both without gradient."""
         whole = whole_numbers(at)
         if whole not in self._chosen:
             if len(self._chosen) >= REMEMBERED:
@@ -219,13 +219,13 @@ class Lut(_Table):
 
     def _choose(self, at: Geometry) -> tuple[Term, float]:
         tree = self._trees.get((at.op, at.w_bits, at.a_bits))
-        if tree is None:
-            return self.term(at.op, at.w_bits, at.a_bits), 1.0
         traits = attributes(at)
-        kernel = choose(tree, traits)
-        correction = self._residuals.get(kernel)
+        kernel = None if tree is None else choose(tree, traits)
+        term = self.term(at.op, at.w_bits, at.a_bits, kernel)
+        correction = self._residuals.get(kernel or "")
         factor = 1.0 if correction is None else float(np.exp(correction.at(traits)))
-        return self.term(at.op, at.w_bits, at.a_bits, kernel), factor
+        seen = float(smooth(term.coefficients, at))
+        return term, factor * form(term.coefficients, at) / seen if seen else factor
 
     def predict(self, at: Geometry, ceil: CeilDiv = ceil_div) -> Number:
         """Cycles or instructions of one op, or of the channels of one width of it.
@@ -238,7 +238,7 @@ class Lut(_Table):
             UsageError: the table has no row for it.
         """
         term, factor = self.choose(at)
-        return factor * form(term.coefficients, at, ceil)
+        return factor * smooth(term.coefficients, at, ceil)
 
 
 def files() -> dict[str, Path]:

@@ -24,7 +24,7 @@ from plinio_deploy.codegen import Options
 from plinio_deploy.console import Advance, Terminal
 from plinio_deploy.errors import UnsupportedModel, UsageError
 from plinio_deploy.network import Network
-from plinio_deploy.pipeline import budget
+from plinio_deploy.pipeline import budget, closing
 from plinio_deploy.pipeline.request import METHODS, Search
 from plinio_deploy.pipeline.stage import Record, StageFolder, digest_json, package_digest, perform
 from plinio_deploy.pipeline.train import CHECKED_SAMPLES, FLOAT_WEIGHTS, Trainer
@@ -37,10 +37,11 @@ if TYPE_CHECKING:
     from plinio_deploy.recipes.loop import Progress
 
 TRIES = 3
-"""How often the last method searches at most: once, and with tighter limits where the firmware misses the user's."""
+"""How often the last method searches at most: once, with tighter limits where the firmware misses the user's, and on a
+cost table that has learned from the measurement where it was off."""
 
 _CODE = ("search", "quantization", "recipe.py", "recipes", "integerize", "codegen", "targets", "firmware")
-_OWN = ("pipeline/search.py", "pipeline/budget.py")
+_OWN = ("pipeline/search.py", "pipeline/budget.py", "pipeline/closing.py", "pipeline/calibration")
 
 
 @dataclass(frozen=True)
@@ -217,44 +218,75 @@ def _search(
         "overhead": taken,
         "tries": found.tries,
         "sizes": {name: vars(item) for name, item in found.sizes.items()},
+        "cycles": None if found.checked is None else _cycles(found.checked, found.refits),
     }
+
+
+def _cycles(checked: closing.Checked, refits: int) -> dict[str, Any]:
+    return {"predicted": checked.predicted, "measured": checked.measured, "refits": refits}
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What the last method decided, and what its firmware takes."""
+    """What the last method decided, and what its firmware takes.
+
+    Attributes:
+        nas: the method.
+        sizes: by target.
+        tries: how often it searched.
+        checked: its cycles, where they count and can be measured.
+        refits: how often the cost table has learned.
+    """
 
     nas: Any
     sizes: Mapping[str, budget.Sizes]
     tries: int
+    checked: closing.Checked | None
+    refits: int
 
 
 def _within_limits(task: Task, chain: Chain, model: Any, goal: Goal, terminal: Terminal) -> _Found:
-    """Let the last method search, with tighter limits where its firmware misses the user's."""
+    """Let the last method search until its firmware is within the user's limits.
+
+    It searches again on a table that has learned where that was off, and with tighter limits where they are missed.
+    """
     limits = dict(goal.limits)
-    count = 0
+    count = refits = 0
     while True:
         count += 1
         nas, costs = chain.last(model, goal.within(limits))
-        found = budget.sizes(_integers(task, chain.quantized(nas)), task.small(), task.options)
+        network = _integers(task, chain.quantized(nas))
+        found = budget.sizes(network, task.small(), task.options)
         # On the last try there is no more slack: what fits, fits.
         over = budget.excess(found, task.search.limits, budget.SLACK if count < TRIES else 0.0)
-        if "cycles" in limits and costs["cycles"] > limits["cycles"]:
-            over["cycles"] = costs["cycles"] - limits["cycles"]
+        checked = closing.check(network, task.targets[0], goal.table) if goal.target is not None else None
+        if checked is not None and checked.is_off and count < TRIES:
+            terminal.note(f"  try {count} of {TRIES}: {checked.deviation:+.1%} between table and measurement")
+            goal, refits = goal.on(checked.refitted()), refits + 1
+            continue
+        cycles = costs.get("cycles", 0.0) if checked is None else checked.measured
+        if "cycles" in limits and cycles > goal.limits["cycles"]:
+            over["cycles"] = cycles - goal.limits["cycles"]
         if not over or task.search.strength is not None:
-            return _Found(nas, found, count)
+            return _Found(nas, found, count, checked, refits)
         text = ", ".join(f"{name} by {value:.0f}" for name, value in over.items())
         terminal.note(f"  try {count} of {TRIES}: misses {text}")
         if count == TRIES:
             name, value = next(iter(over.items()))
             limit = task.search.limits.given()[name]
             raise budget.missed("what the search found", name, limit + value, limit)
-        # What came out misses by so much: ask for as much less. A search that did not get where it was asked to is
-        # asked for more than that.
-        limits = {
-            name: max(0.05 * limit, limit - over.get(name, 0.0) - (0.01 * limit if name in over else 0.0))
-            for name, limit in limits.items()
-        }
+        limits = _tighter(limits, over)
+
+
+def _tighter(limits: Mapping[str, float], over: Mapping[str, float]) -> dict[str, float]:
+    """What came out misses by so much: ask for as much less.
+
+    A search that did not get where it was asked to is asked for more than that.
+    """
+    return {
+        name: max(0.05 * limit, limit - over.get(name, 0.0) - (0.01 * limit if name in over else 0.0))
+        for name, limit in limits.items()
+    }
 
 
 def _integers(task: Task, qnet: QuantNetwork) -> Network:

@@ -177,7 +177,7 @@ class Chain:
         plan, recipe = self.plan, self._recipe
         with reproducible():
             torch.manual_seed(plan.seed)
-            nas = make_searched(method, model, recipe, plan.goal, self._calibration)
+            nas = make_searched(method, model, recipe, goal, self._calibration)
             if isinstance(nas, MPS):
                 self._prepare(nas, goal)
         if method == "supernet":

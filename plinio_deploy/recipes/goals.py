@@ -12,9 +12,11 @@ from torch import nn
 
 from plinio_deploy.recipes.loop import Regularizer
 from plinio_deploy.search import cost
+from plinio_deploy.search.cost.latency import from_table
 from plinio_deploy.search.cost.spec import Cost
 from plinio_deploy.search.feasibility import least_cost
 from plinio_deploy.search.regularizers import DUCCIO, BaseRegularizer
+from plinio_deploy.targets.luts import Lut
 
 GROWTH = 1.3
 """Factor per epoch on a limit that is missed in the second half of a search: pipelines search for few epochs."""
@@ -29,11 +31,12 @@ MARGIN = 0.97
 """Share of a limit that a search aims at: decisions are made soft and counted hard."""
 
 
-def costs(target: str | None = None) -> dict[str, Cost]:
+def costs(target: str | None = None, table: Lut | None = None) -> dict[str, Cost]:
     """Every cost that a search of the pipeline looks at, by the name that ``--cost`` takes.
 
     Args:
         target: also its cycles, from its cost table; ``None`` leaves them out.
+        table: instead of the target's own.
 
     Raises:
         UsageError: the target has no table; says how to make one.
@@ -44,7 +47,9 @@ def costs(target: str | None = None) -> dict[str, Cost]:
         "ram": cost.arena,
         "macs": cost.ops_no_bias,
     }
-    return found if target is None else {**found, "cycles": cost.latency(target)}
+    if target is None:
+        return found
+    return {**found, "cycles": cost.latency(target) if table is None else from_table(table)}
 
 
 @dataclass(frozen=True)
@@ -56,20 +61,26 @@ class Goal:
         strength: price of all of the cost that the method starts with, in units of the task's loss.
         limits: name of a cost -> most of it, in its own unit; used where there is no strength.
         target: whose cycles count; ``None`` if they do not.
+        table: that says them; ``None``: the target's own.
     """
 
     cost: str = "size"
     strength: float | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
     target: str | None = None
+    table: Lut | None = field(default=None, repr=False)
 
     def costs(self) -> dict[str, Cost]:
         """See `costs`."""
-        return costs(self.target)
+        return costs(self.target, self.table)
 
     def within(self, limits: Mapping[str, float]) -> Goal:
         """The same with other limits."""
         return replace(self, limits=dict(limits))
+
+    def on(self, table: Lut) -> Goal:
+        """The same with cycles from another table."""
+        return replace(self, table=table)
 
     def regularizer(self, model: Any, seed: Mapping[str, float], share: float) -> Regularizer:
         """The price for one method of a chain.

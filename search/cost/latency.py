@@ -155,15 +155,16 @@ def _window(spec: Spec, kernel: Sequence[Number]) -> dict[str, Any]:
     stride = _two(_axes(static.get("stride", 1), len(kernel)))
     padding = static.get("padding", 0)
     dilation = _two(_axes(static.get("dilation", 1), len(kernel)))
-    inside = []
-    for i in range(2):
-        before = _before(padding, i, len(kernel), built[i], dilation[i])
-        inside.append(inside_fraction(source[i], output[i], built[i], stride[i], before, dilation[i]) or 1.0)
+    before = [_before(padding, i, len(kernel), built[i], dilation[i]) for i in range(2)]
+    inside = [
+        inside_fraction(source[i], output[i], built[i], stride[i], before[i], dilation[i]) or 1.0 for i in range(2)
+    ]
     return {
         "kernel": _two(list(kernel)),
         "stride": stride,
         "source": source,
         "output": output,
+        "before": (before[0], before[1]),
         "inside": (inside[0], inside[1]),
     }
 

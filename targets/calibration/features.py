@@ -4,6 +4,7 @@
 Loops of a kernel run once per layer, row, position, block of channels, tap or product, so each of these is a feature;
 where kernels work in blocks (two positions, four channels, four products at once) a feature counts blocks, rounded up.
 Every formula takes an op and a division that rounds up: that of plain numbers here, or a search's differentiable one.
+`exact` has more counts, which a search sees by way of smooth ones.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal
 
+from plinio_deploy.targets.calibration.exact import EXACT
 from plinio_deploy.targets.calibration.geometry import Geometry, Number
 
 FeatureName = Literal[
@@ -44,6 +46,32 @@ FeatureName = Literal[
     "block_words",
     "block_depth",
     "row_words",
+    "turns",
+    "turn_words",
+    "wide_words",
+    "patch_words",
+    "odd_words",
+    "even_words",
+    "copied_words",
+    "copied_bytes",
+    "clipped_rows",
+    "scattered_pairs",
+    "odd_blocks",
+    "eights",
+    "vectors",
+    "long_vectors",
+    "eight_taps",
+    "row_vectors",
+    "steps",
+    "step_words",
+    "step_blocks",
+    "step_loads",
+    "step_weights",
+    "step_products",
+    "step_codes",
+    "flushes",
+    "border_codes",
+    "border_taps",
 ]
 
 FEATURES: Mapping[FeatureName, str] = MappingProxyType(
@@ -76,6 +104,32 @@ FEATURES: Mapping[FeatureName, str] = MappingProxyType(
         "block_words": "pairs of positions x fours of output channels x fours of products, all rounded up",
         "block_depth": "pairs of positions x fours of output channels x products",
         "row_words": "pairs of positions x fours of output channels x fours of products of each row of taps",
+        "turns": "turns of the inner loop over a patch, for each pair of positions and four of channels",
+        "turn_words": "pairs of 16-bit halves in these turns, those included that only fill the last one",
+        "wide_words": "the same of layers whose packed sums would overflow",
+        "patch_words": "pairs of positions x pairs of halves of a patch",
+        "odd_words": "words of the input that are loaded from an odd address",
+        "even_words": "words that are loaded from an even address that is no multiple of 4",
+        "copied_words": "words that are copied as such",
+        "copied_bytes": "bytes that are copied one by one: the ends of rows, and rows at other addresses",
+        "clipped_rows": "pairs of positions x rows of taps where some lie in padding",
+        "scattered_pairs": "pairs of positions whose patches do not follow each other",
+        "odd_blocks": "pairs of positions of layers whose channels are no multiple of 4",
+        "eights": "fours of channels x eights of products, of pairs of positions",
+        "vectors": "the same with sixteens of products",
+        "long_vectors": "the same with as many products as a vector holds weights of 4 or 2 bits",
+        "eight_taps": "pairs of positions x eights of channels x taps",
+        "row_vectors": "sixteens of codes that patches (of depthwise layers rows) are copied by",
+        "steps": "steps of four or eight positions, as many as registers hold sums for",
+        "step_words": "positions of all steps x products, rounded up to fours",
+        "step_blocks": "steps x fours of channels",
+        "step_loads": "positions of all steps x fours of channels x products",
+        "step_weights": "steps x weights",
+        "step_products": "products of all steps, those of positions that are computed twice included",
+        "step_codes": "elements of all steps",
+        "flushes": "how often packed sums are taken apart",
+        "border_codes": "elements written whose window reaches into padding at its sides",
+        "border_taps": "the same times taps",
     }
 )
 """What a coefficient multiplies."""
@@ -162,6 +216,36 @@ _FORMULAS: Mapping[FeatureName, _Formula] = {
     "row_words": _row_words,
 }
 
+SMOOTH: Mapping[FeatureName, FeatureName] = {
+    "turns": "block_depth",
+    "turn_words": "block_depth",
+    "wide_words": "block_depth",
+    "patch_words": "columns",
+    "odd_words": "columns",
+    "even_words": "columns",
+    "copied_words": "inputs",
+    "copied_bytes": "inputs",
+    "clipped_rows": "pair_rows",
+    "scattered_pairs": "pairs",
+    "odd_blocks": "pairs",
+    "eights": "block_depth",
+    "vectors": "block_depth",
+    "long_vectors": "block_depth",
+    "eight_taps": "block_taps",
+    "row_vectors": "columns",
+    "steps": "positions",
+    "step_words": "columns",
+    "step_blocks": "blocks4",
+    "step_loads": "block_depth",
+    "step_weights": "block_depth",
+    "step_products": "macs",
+    "step_codes": "outputs",
+    "flushes": "block_depth",
+    "border_codes": "outputs",
+    "border_taps": "macs",
+}
+"""Instead of each exact count, one that a search can follow."""
+
 PLAIN: tuple[FeatureName, ...] = (
     "layer",
     "rows",
@@ -175,6 +259,8 @@ PLAIN: tuple[FeatureName, ...] = (
     "output_rows",
     "macs_inside",
     "mac_words",
+    "copied_words",
+    "copied_bytes",
 )
 """Features of ops without weights."""
 
@@ -189,15 +275,20 @@ def feature(name: FeatureName, at: Geometry, ceil: CeilDiv = ceil_div) -> Number
 
     Args:
         name: which.
-        at: the op.
+        at: the op; in whole numbers where the count is an exact one.
         ceil: division that rounds up.
     """
-    return _FORMULAS[name](at, ceil)
+    return EXACT[name](at) if name in EXACT else _FORMULAS[name](at, ceil)
 
 
-def form(coefficients: Mapping[FeatureName, float], at: Geometry, ceil: CeilDiv = ceil_div) -> Number:
-    """Sum of coefficient times feature."""
+def form(coefficients: Mapping[FeatureName, float], at: Geometry) -> float:
+    """Sum of coefficient times feature, of an op in whole numbers."""
+    return sum(float(feature(name, at)) * coefficient for name, coefficient in coefficients.items())
+
+
+def smooth(coefficients: Mapping[FeatureName, float], at: Geometry, ceil: CeilDiv = ceil_div) -> Number:
+    """The same with a smooth count instead of each exact one."""
     total: Number = 0.0
     for name, coefficient in coefficients.items():
-        total = total + _FORMULAS[name](at, ceil) * coefficient
+        total = total + _FORMULAS[SMOOTH.get(name, name)](at, ceil) * coefficient
     return total

@@ -54,6 +54,7 @@ class Geometry:
         stride: per axis.
         source: input positions per axis.
         output: output positions per axis.
+        before: padding per axis in front of the input.
         inside: mean fraction of the taps, per axis, that do not fall into padding.
         operands: tensors that are read.
         out_bits: width of the output; None: as the input.
@@ -70,6 +71,7 @@ class Geometry:
     stride: Pair = (1, 1)
     source: Pair = (1, 1)
     output: Pair = (1, 1)
+    before: Pair = (0, 0)
     inside: tuple[float, float] = (1.0, 1.0)
     operands: int = 1
     out_bits: int | None = None
@@ -167,4 +169,5 @@ def _window(op: Conv | AvgPool | MaxPool, source: Pair, output: Pair) -> dict[st
         inside_fraction(source[i], output[i], op.kernel[i], op.stride[i], op.padding[2 * i], dilation[i])
         for i in range(2)
     )
-    return {"kernel": op.kernel, "stride": op.stride, "inside": inside}
+    before = (op.padding[0], op.padding[2])
+    return {"kernel": op.kernel, "stride": op.stride, "before": before, "inside": inside}

@@ -18,7 +18,7 @@ from plinio_deploy.targets.calibration.attributes import ATTRIBUTES, attributes
 from plinio_deploy.targets.calibration.features import form
 from plinio_deploy.targets.calibration.geometry import Geometry, of_op
 from plinio_deploy.targets.calibration.prediction import measured
-from plinio_deploy.targets.calibration.residual import FloatArray, Residual
+from plinio_deploy.targets.calibration.residual import LEAST_NOISE, Residual, covariance
 from plinio_deploy.targets.luts import Lut, ResidualTable
 
 _SCALES = dict.fromkeys(ATTRIBUTES, 0.4)
@@ -72,27 +72,27 @@ def _points(lut: Lut, parts: tuple[Geometry, ...], value: float) -> dict[str, _P
 
 
 def _extended(table: ResidualTable | None, kernel: str, points: _Points) -> ResidualTable:
-    """A residual table that goes through more points. What it went through before follows from its weights."""
+    """A residual table that goes through more points.
+
+    By as much as the old one missed them the old points are no longer believed: new ones win where both are near.
+    """
     old = Residual(_SCALES, _SIGNAL, _NOISE, np.zeros((0, len(_SCALES))), np.zeros(0))
     if table is not None and table.weights:
         old = table.interpolation
     new = np.array([[entry[name] for name in old.scales] for entry, _ in points]).reshape(len(points), len(old.scales))
-    logs = _covariance(old, old.points) @ old.weights
-    everything = Residual(old.scales, old.signal, old.noise, np.concatenate([old.points, new]), np.zeros(0))
-    wanted = np.concatenate([logs, [log for _, log in points]])
-    weights = np.linalg.solve(_covariance(everything, everything.points), wanted)
+    known = covariance(old, old.points) @ old.weights - old.noise * old.weights
+    logs = np.array([log for _, log in points])
+    missed = float(np.mean((logs - [old.at(entry) for entry, _ in points]) ** 2))
+    signal, noise = max(old.signal, missed), max(old.noise, LEAST_NOISE)
+    together = np.concatenate([old.points, new])
+    model = Residual(old.scales, signal, noise, together, np.zeros(0))
+    doubt = np.diag(np.concatenate([np.full(len(known), missed), np.zeros(len(logs))]))
+    weights = np.linalg.solve(covariance(model, together) + doubt, np.concatenate([known, logs]))
     return ResidualTable(
         kernel=kernel,
         scales=dict(old.scales),
-        signal=old.signal,
-        noise=old.noise,
-        points=everything.points.tolist(),
+        signal=signal,
+        noise=noise,
+        points=together.tolist(),
         weights=weights.tolist(),
     )
-
-
-def _covariance(model: Residual, points: FloatArray) -> FloatArray:
-    scaled = points * np.array(list(model.scales.values()))
-    distance = ((scaled[:, None, :] - scaled[None, :, :]) ** 2).sum(axis=2)
-    found: FloatArray = model.signal * np.exp(-0.5 * distance) + model.noise * np.eye(len(points))
-    return found

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the physical form leaves over: the logarithm of measured over predicted, interpolated between measured layers.
 
-Interpolation is a Gaussian process with one length scale per attribute; scales that do not help the prediction of left
-out layers are dropped, so each table says by itself which attributes matter on a target.
+Interpolation is a Gaussian process with one length scale per attribute, those that make the measurements likeliest;
+attributes that do not matter are dropped, so each table says by itself which ones matter on a target.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,13 +18,20 @@ from plinio_deploy.targets.calibration.attributes import ATTRIBUTES
 
 FloatArray = npt.NDArray[np.float64]
 
-OUTLIER = 0.3
-"""Errors above this count no more than this when scales are chosen."""
-
-ENOUGH = 320
+ENOUGH = 400
 """Layers that scales are chosen on; all of them are interpolated between."""
 
-ROUNDS = 2
+STEPS, RATE = 120, 0.1
+"""Of Adam's, on the logarithms of scales and variances."""
+
+SPARSE = 0.5
+"""What the sum of all scales takes from the log-likelihood: what does not help goes to nothing."""
+
+DROPPED = 0.004
+"""Scales below this are none."""
+
+LEAST_NOISE = 1e-7
+"""Variance that keeps equal points apart."""
 LIMIT = 0.7
 """No correction beyond a factor of ``exp(LIMIT)``: further away something else is wrong."""
 
@@ -57,31 +65,6 @@ class Residual:
         return max(-LIMIT, min(LIMIT, total))
 
 
-@dataclass
-class _Model:
-    """Points, what is to be interpolated, and the parameters that are tried out."""
-
-    x: FloatArray
-    r: FloatArray
-    scales: FloatArray
-    signal: float = 0.03
-    noise: float = 1e-4
-
-    def covariance(self) -> FloatArray:
-        scaled = self.x * self.scales
-        square = (scaled**2).sum(axis=1)
-        distance = square[:, None] + square[None, :] - 2 * scaled @ scaled.T
-        found: FloatArray = self.signal * np.exp(-0.5 * np.maximum(distance, 0.0)) + self.noise * np.eye(len(self.r))
-        return found
-
-    def solved(self) -> tuple[float, FloatArray]:
-        """Mean error on each point when it is left out, and the weights of all."""
-        inverse = np.linalg.inv(self.covariance())
-        weights = inverse @ self.r
-        errors = np.minimum(np.abs(weights / np.diag(inverse)), OUTLIER)
-        return float(errors.mean() + 0.3 * np.sqrt((errors**2).mean())), weights
-
-
 def fit(attributes: Sequence[Mapping[str, float]], logs: Sequence[float]) -> Residual:
     """Interpolate.
 
@@ -95,36 +78,59 @@ def fit(attributes: Sequence[Mapping[str, float]], logs: Sequence[float]) -> Res
     if len(r) < 4 or float(np.abs(r).max()) < 1e-4:
         return Residual({}, 0.0, 0.0, np.zeros((0, 0)), np.zeros(0))
     some = np.random.default_rng(0).permutation(len(r))[:ENOUGH]
-    model = _Model(x[some], r[some], np.full(len(names), 0.4))
-    best, _ = model.solved()
-    for _ in range(ROUNDS):
-        for index in range(len(names) + 2):
-            best = _improved(model, index, best)
-    model.x, model.r = x, r
-    _, weights = model.solved()
-    kept = [index for index, scale in enumerate(model.scales) if scale > 0]
-    scales = {names[index]: _short(model.scales[index]) for index in kept}
-    return Residual(scales, model.signal, model.noise, x[:, kept], np.array([_short(weight) for weight in weights]))
+    best = np.exp(_likeliest(x[some], r[some]))
+    kept = [index for index in range(len(names)) if best[index] > DROPPED]
+    scales = {names[index]: _short(best[index]) for index in kept}
+    model = Residual(scales, _short(best[-2]), _short(best[-1]), x[:, kept], r)
+    weights = np.linalg.solve(covariance(model, model.points), r)
+    return Residual(scales, model.signal, model.noise, model.points, np.array([_short(weight) for weight in weights]))
 
 
-def _improved(model: _Model, index: int, best: float) -> float:
-    """Try other values of one parameter; the model keeps the best one."""
-    count = len(model.scales)
-    old = (model.scales.copy(), model.signal, model.noise)
-    chosen = old
-    for factor in (0.0, 0.33, 3.0) if index < count else (0.2, 5.0):
-        model.scales, model.signal, model.noise = old[0].copy(), old[1], old[2]
-        if index < count:
-            model.scales[index] = old[0][index] * factor if old[0][index] else 0.2
-        elif index == count:
-            model.signal *= factor
-        else:
-            model.noise *= factor
-        found, _ = model.solved()
-        if found < 0.999 * best:
-            best, chosen = found, (model.scales.copy(), model.signal, model.noise)
-    model.scales, model.signal, model.noise = chosen
-    return best
+def covariance(model: Residual, points: FloatArray) -> FloatArray:
+    """Of measurements at points, which have the attributes of ``model.scales``."""
+    scaled = points * np.array(list(model.scales.values()))
+    square = (scaled**2).sum(axis=1)
+    distance = np.maximum(square[:, None] + square[None, :] - 2 * scaled @ scaled.T, 0.0)
+    found: FloatArray = model.signal * np.exp(-0.5 * distance) + model.noise * np.eye(len(points))
+    return found
+
+
+def _likeliest(x: FloatArray, r: FloatArray) -> FloatArray:
+    """Logarithms of the scales, the signal and the noise that make ``r`` likeliest: Adam from one start."""
+    variance = max(float(r.var()), 1e-5)
+    theta: FloatArray = np.log(np.array([0.3] * x.shape[1] + [2 * variance, 0.05 * variance]))
+    mean, square = np.zeros_like(theta), np.zeros_like(theta)
+    best, found = -math.inf, theta
+    for step in range(1, STEPS + 1):
+        value, gradient = _likelihood(x, r, theta)
+        if value > best:
+            best, found = value, theta
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.99 * square + 0.01 * gradient**2
+        rate = RATE if step < 0.7 * STEPS else RATE / 3
+        theta = theta + rate * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.99**step)) + 1e-8)
+        theta[:-2] = np.clip(theta[:-2], -8.0, 3.0)
+        theta[-1] = max(theta[-1], np.log(LEAST_NOISE))
+    return found
+
+
+def _likelihood(x: FloatArray, r: FloatArray, theta: FloatArray) -> tuple[float, FloatArray]:
+    """Logarithm of the marginal likelihood less the penalty on scales, and its gradient."""
+    scales, signal, noise = np.exp(theta[:-2]), float(np.exp(theta[-2])), float(np.exp(theta[-1]))
+    scaled = x * scales
+    square = (scaled**2).sum(axis=1)
+    smooth = signal * np.exp(-0.5 * np.maximum(square[:, None] + square[None, :] - 2 * scaled @ scaled.T, 0.0))
+    inverse = np.linalg.inv(smooth + noise * np.eye(len(r)))
+    weights = inverse @ r
+    outer = np.outer(weights, weights) - inverse
+    shared = outer * smooth
+    # sum over i, j of shared[i, j] * (x[i] - x[j])^2, for each attribute
+    spread = 2 * (x**2).T @ shared.sum(axis=1) - 2 * np.einsum("id,id->d", x, shared @ x)
+    gradient = np.concatenate(
+        [-0.5 * scales**2 * spread - SPARSE * scales, [0.5 * shared.sum(), 0.5 * noise * np.trace(outer)]]
+    )
+    value = -0.5 * r @ weights + 0.5 * np.linalg.slogdet(inverse)[1] - SPARSE * scales.sum()
+    return float(value), gradient
 
 
 def _short(value: float) -> float:

@@ -66,6 +66,12 @@ def test_a_step_trains_weights_and_search(benchmark: ModuleType) -> None:
         assert sum(moved) > 10, name
 
 
+def test_looking_cycles_up_is_a_part_of_a_step(benchmark: ModuleType) -> None:
+    found = benchmark.lookups(["pit"], rounds=1, batch=8)
+    assert list(found) == ["pit"]
+    assert found["pit"] > 0
+
+
 def test_memory_is_counted_from_after_the_imports(benchmark: ModuleType) -> None:
     held: list[Tensor] = []
     before = benchmark.highest()
@@ -84,6 +90,7 @@ def test_it_prints_one_object_of_ratios() -> None:
     (line,) = done.stdout.splitlines()
     found: dict[str, Any] = json.loads(line)
     keys = ["pit", "supernet_sampled", "supernet_mixed", "qat8", "mps_layer", "mps_channel", "mps_prune"]
-    assert list(found) == [*keys, "peak_memory"]
+    assert list(found) == [*keys, "peak_memory", "latency_lookup"]
+    assert list(found["latency_lookup"]) == ["pit", "mps_layer", "mps_channel"]
     assert list(found["peak_memory"]) == keys
     assert all(isinstance(value, float) for value in (*found["peak_memory"].values(), *(found[key] for key in keys)))

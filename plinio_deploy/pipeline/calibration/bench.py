@@ -164,9 +164,9 @@ def run(network: Network, target: Target) -> Run:
             hints=("Calibrate a target that QEMU or an RTL model runs: plinio-deploy targets list",),
         )
     compiler = toolchains.require(target.toolchain)
-    key = [artifact.digest(), target.model_dump(mode="json"), compiler.banner, package_digest(*_code())]
+    key = [_code_digest(artifact), target.model_dump(mode="json"), compiler.banner, package_digest(*_code())]
     path = cache.file("calibration", f"{digest_json(key)}.json", lambda work: _write(work, artifact, network, target))
-    return _read(json.loads(path.read_text(encoding="utf-8")))
+    return _read(json.loads(path.read_text(encoding="utf-8")), Manifest.parse(artifact.files[FILE]))
 
 
 def _code() -> list[str]:
@@ -198,13 +198,8 @@ def _document(manifest: Manifest, result: RunResult, tools: Mapping[str, str]) -
     instructions, cycles = result.instructions, result.cycles
     assert instructions is not None
     return {
-        "layers": [
-            [
-                step.layer,
-                step.kernel,
-                instructions.by_symbol[step.symbol],
-                None if cycles is None else cycles.by_symbol[step.symbol],
-            ]
+        "steps": [
+            [instructions.by_symbol[step.symbol], None if cycles is None else cycles.by_symbol[step.symbol]]
             for step in manifest.steps
         ],
         "instructions": instructions.total,
@@ -215,8 +210,9 @@ def _document(manifest: Manifest, result: RunResult, tools: Mapping[str, str]) -
     }
 
 
-def _read(document: Mapping[str, Any]) -> Run:
-    layers = tuple(Counted(*entry) for entry in document["layers"])
+def _read(document: Mapping[str, Any], manifest: Manifest) -> Run:
+    counted = zip(manifest.steps, document["steps"], strict=True)
+    layers = tuple(Counted(step.layer, step.kernel, *counts) for step, counts in counted)
     return Run(layers, *(document[key] for key in ("instructions", "cycles", "source", "conditions", "tools")))
 
 
@@ -227,12 +223,10 @@ def kernels_of(networks: Sequence[Network], target: Target) -> dict[str, str]:
 
 
 def digest(networks: Sequence[Network], target: Target) -> str:
-    """Digest of the code that is generated for networks: changes when a kernel does.
+    """Digest of the code that is generated for networks: changes when a kernel does."""
+    return digest_json([_code_digest(generate(network, options(target))) for network in networks])[:16]
 
-    The manifest is left out: nothing of it is executed.
-    """
-    code = []
-    for network in networks:
-        files = generate(network, options(target)).files
-        code.append(Artifact({name: data for name, data in files.items() if name != FILE}).digest())
-    return digest_json(code)[:16]
+
+def _code_digest(artifact: Artifact) -> str:
+    """Digest of all files but the manifest: nothing of it is executed."""
+    return Artifact({name: data for name, data in artifact.files.items() if name != FILE}).digest()

@@ -20,16 +20,16 @@ WIDTHS = ((8, 8), (4, 8), (2, 8), (8, 4), (4, 4), (2, 4), (8, 2), (4, 2), (2, 2)
 """Bits of weights and of activations; the first three are what networks mostly have and get more layers."""
 
 COUNTS: Mapping[str, tuple[int, int]] = {
-    "conv": (64, 24),
+    "conv": (72, 36),
     "first": (28, 0),
-    "pointwise": (52, 20),
-    "depthwise": (48, 20),
-    "linear": (28, 12),
-    "pool": (18, 8),
-    "max_pool": (10, 6),
-    "add": (14, 10),
-    "requantize": (8, 6),
-    "copy": (10, 5),
+    "pointwise": (56, 28),
+    "depthwise": (52, 28),
+    "linear": (48, 28),
+    "pool": (48, 56),
+    "max_pool": (40, 36),
+    "add": (40, 48),
+    "requantize": (48, 48),
+    "copy": (40, 40),
 }
 """Layers for each pair of widths (of activations alone, for ops without weights): usual ones, and others."""
 
@@ -71,7 +71,8 @@ class _Draw:
         stride = self.strides()
         stride = (1, stride[1]) if kernel[0] == 1 and kernel[1] > 1 else stride
         same = self.rng.random() < 0.75 or any(k > s for k, s in zip(kernel, size, strict=True))
-        return replace(spec, size=size, kernel=kernel, stride=stride, same=same)
+        centred = same and all(k % 2 for k in kernel) and self.rng.random() < 0.5
+        return replace(spec, size=size, kernel=kernel, stride=stride, same=same, centred=centred)
 
     def conv(self) -> Spec:
         return self.spatial(Spec("conv", self.channels(), self.channels()), self.rng.choice(_KERNELS))
@@ -139,7 +140,8 @@ def more(part: str, like: Spec, count: int, typical: float = TYPICAL) -> list[Sp
     draw = _Draw(f"{part} more {op} {like.w_bits} {like.a_bits}")
     drawn = (_drawn(draw, op, typical) for _ in range(count))
     return [
-        replace(spec, w_bits=like.w_bits, a_bits=like.a_bits, out_bits=_out_bits(draw, like.a_bits)) for spec in drawn
+        replace(spec, w_bits=like.w_bits, a_bits=like.a_bits, out_bits=_out_bits(draw, op, like.a_bits))
+        for spec in drawn
     ]
 
 
@@ -159,7 +161,7 @@ def _layers(part: str, share: float, typical: float) -> Iterator[Spec]:
             draw = _Draw(f"{part} {op} {w_bits} {a_bits}")
             for _ in range(math.ceil(count * share)):
                 yield replace(
-                    _drawn(draw, op, typical), w_bits=(w_bits,), a_bits=a_bits, out_bits=_out_bits(draw, a_bits)
+                    _drawn(draw, op, typical), w_bits=(w_bits,), a_bits=a_bits, out_bits=_out_bits(draw, op, a_bits)
                 )
     yield from _mixed(part, share, typical)
 
@@ -171,7 +173,7 @@ def _mixed(part: str, share: float, typical: float) -> Iterator[Spec]:
             for _ in range(math.ceil(share * count / (1 if a_bits == 8 else 3))):
                 spec = _drawn(draw, op, typical)
                 w_bits = draw.widths(spec.cout)
-                yield replace(spec, w_bits=w_bits, a_bits=a_bits, out_bits=_out_bits(draw, a_bits))
+                yield replace(spec, w_bits=w_bits, a_bits=a_bits, out_bits=_out_bits(draw, op, a_bits))
 
 
 def _drawn(draw: _Draw, op: str, typical: float) -> Spec:
@@ -191,6 +193,8 @@ def _drawn(draw: _Draw, op: str, typical: float) -> Spec:
             return spec
 
 
-def _out_bits(draw: _Draw, a_bits: int) -> int:
-    """Mostly the width of the input: networks seldom change it from layer to layer."""
+def _out_bits(draw: _Draw, op: str, a_bits: int) -> int:
+    """Mostly the width of the input: networks seldom change it from layer to layer, but where they do it on purpose."""
+    if op == "requantize":
+        return draw.rng.choice((8, 4, 2))
     return draw.rng.choice((a_bits, a_bits, a_bits, a_bits, 8, 4, 2))

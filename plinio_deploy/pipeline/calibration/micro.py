@@ -31,6 +31,9 @@ from plinio_deploy.verify import verify
 
 Pair = tuple[int, int]
 
+WORD = 4
+"""Bytes at whose multiples buffers of a network start."""
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -45,6 +48,7 @@ class Spec:
         kernel: taps per axis.
         stride: per axis.
         same: whether zeros are added around, so that the output is as large as the input over the stride.
+        centred: whether that padding is the same on both sides, as layers of PyTorch have it.
         groups: of a convolution.
         w_bits: width of each output channel; repeated as often as needed.
         a_bits: width of the input.
@@ -59,6 +63,7 @@ class Spec:
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
     same: bool = True
+    centred: bool = False
     groups: int = 1
     w_bits: tuple[int, ...] = (8,)
     a_bits: int = 8
@@ -82,7 +87,7 @@ class Spec:
         found = []
         for size, kernel, stride in zip(self.size, self.kernel, self.stride, strict=True):
             total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
-            found += [total // 2, total - total // 2]
+            found += [kernel // 2] * 2 if self.centred else [total // 2, total - total // 2]
         return (found[0], found[1], found[2], found[3])
 
     @property
@@ -115,9 +120,21 @@ class Builder:
         shape = tuple(int(size) for size in shape)
         name = f"x{copy}_" + "_".join(map(str, shape)) + f"_{'s' if signed else 'u'}{bits}"
         if name not in self.tensors:
-            self.inputs.append(name)
-            self.tensors[name] = Tensor(name, shape, bits, signed, 0.02 * (1 + copy), -1 if signed else 0)
+            self._input(Tensor(name, shape, bits, signed, 0.02 * (1 + copy), -1 if signed else 0))
         return self.tensors[name]
+
+    def _input(self, tensor: Tensor) -> None:
+        """A new input that starts at a whole word, as all tensors within a network do.
+
+        The bench lays inputs back to back, so bytes that nobody reads may have to lie before it. A layer takes up to a
+        fifth longer where its input starts elsewhere.
+        """
+        found = [tensor]
+        if rest := sum(self.tensors[name].nbytes for name in self.inputs) % WORD:
+            found.insert(0, Tensor(f"before_{tensor.name}", (WORD - rest,), 8, False, 1.0, 0))
+        for entry in found:
+            self.inputs.append(entry.name)
+            self.tensors[entry.name] = entry
 
     def add(self, spec: Spec, name: str, sources: Sequence[Tensor] | None = None) -> Tensor:
         """Append a layer.
@@ -139,12 +156,20 @@ class Builder:
         bits, signed, scale, zero = (
             (sources[0].bits, sources[0].signed, sources[0].scale, sources[0].zero_point)
             if kept
-            else (spec.out_bits, False, 0.03, 0)
+            else (spec.out_bits, False, 0.03 * (1 + self._jitter(spec)), 0)
         )
         output = Tensor(f"{name}_out", out, bits, signed, scale, zero)
         self.tensors[output.name] = output
         self.ops.append(self._op(spec, name, sources, output))
         return output
+
+    def _jitter(self, spec: Spec) -> float:
+        """Scales differ, as they do in trained networks.
+
+        With equal ones, or ones of simple ratios, compilers would find cheaper ways to multiply by constants.
+        """
+        count = len(self.ops)
+        return count % 7 / 10 if spec.op in ("conv", "linear") else 0.618034 * (1 + count) % 1
 
     def build(self, outputs: Sequence[str]) -> Network:
         """The verified network."""
@@ -175,6 +200,7 @@ class Builder:
         codes = np.zeros(shape, dtype=np.int8)
         for channel, width in enumerate(widths):
             codes[channel] = self.rng.integers(-(1 << (width - 1)), 1 << (width - 1), size=shape[1:])
+        _least_codes(codes, widths)
         flat = codes.reshape(spec.cout, -1).astype(np.int64)
         spread = np.sqrt((flat**2).sum(axis=1) + 1.0) * (source.qmax - source.qmin) / 4
         start = np.rint(self.rng.normal(0, 0.5, spec.cout) * spread).astype(np.int64) - source.zero_point * flat.sum(1)
@@ -198,6 +224,16 @@ class Builder:
         )
         rescale = AddRescale(found.multipliers, found.shift, found.offset, (out.qmin, out.qmax))
         return Add(name, (a.name, b.name), out.name, rescale)
+
+
+def _least_codes(codes: npt.NDArray[np.int8], widths: Sequence[int]) -> None:
+    """Put -128 above a negative weight into the first two channels of 8 bits.
+
+    Most layers have such a pair somewhere, but not every small random one; kernels may be slower with it.
+    """
+    first = [channel for channel, width in enumerate(widths) if width == 8][:2]
+    if len(first) > 1:
+        codes[first[0]].flat[0], codes[first[1]].flat[0] = -1, -128
 
 
 def _requant(scale: npt.NDArray[np.float64], peak: int, out: Tensor) -> tuple[Hi32, npt.NDArray[np.int64]]:

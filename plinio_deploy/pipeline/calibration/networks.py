@@ -13,6 +13,9 @@ from plinio_deploy.pipeline.calibration.micro import Builder, Spec
 SEARCHED = 20
 """Random networks."""
 
+DRAWN = 100
+"""First seed of them."""
+
 MOBILENET = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
 """Channels at full width and stride of each separable block of MobileNetV1."""
 
@@ -47,12 +50,13 @@ class _Chain:
     ) -> Tensor:
         x = source or self.at
         steps = (1 if kernel[0] == 1 < kernel[1] else stride, stride)
-        spec = Spec("conv", x.channels, channels, (x.shape[0], x.shape[1]), kernel, steps)
+        centred = all(size % 2 for size in kernel)
+        spec = Spec("conv", x.channels, channels, (x.shape[0], x.shape[1]), kernel, steps, centred=centred)
         return self._add(spec, x)
 
     def depthwise(self, stride: int = 1) -> Tensor:
         x, size = self.at, (self.at.shape[0], self.at.shape[1])
-        spec = Spec("conv", x.channels, x.channels, size, (3, 3), (stride, stride), groups=x.channels)
+        spec = Spec("conv", x.channels, x.channels, size, (3, 3), (stride, stride), groups=x.channels, centred=True)
         return self._add(spec, x)
 
     def linear(self, channels: int) -> Tensor:
@@ -170,20 +174,20 @@ def known(*, reduced: bool) -> Iterator[tuple[str, Network]]:
 def searched(count: int = SEARCHED) -> Iterator[tuple[str, Network]]:
     """Random networks of six families: channels of each layer, bits of each channel and of each tensor vary."""
     for index in range(count):
-        name = f"searched{index}"
+        name, seed = f"searched{index}", DRAWN + index
         side = (8, 12, 16)[index % 3]
-        image = _Chain(name, (side, side, (1, 3)[index % 2]), index, mixed=True)
+        image = _Chain(name, (side, side, (1, 3)[index % 2]), seed, mixed=True)
         first = (8, 12, 16)[index // 6 % 3]
         family = index % 6
         if family == 0:
             yield name, _resnet(image, first)
         elif family == 1:
-            yield name, _ds_cnn(_Chain(name, (25, 10, 1), index, mixed=True), 4 * first)
+            yield name, _ds_cnn(_Chain(name, (25, 10, 1), seed, mixed=True), 4 * first)
         elif family == 2:
-            yield name, _mobilenet(_Chain(name, (32, 32, 3), index, mixed=True), 0.25, 8)
+            yield name, _mobilenet(_Chain(name, (32, 32, 3), seed, mixed=True), 0.25, 8)
         elif family == 3:
-            yield name, _autoencoder(_Chain(name, (20 * first,), index, mixed=True), 4 * first, 20 * first)
+            yield name, _autoencoder(_Chain(name, (20 * first,), seed, mixed=True), 4 * first, 20 * first)
         elif family == 4:
-            yield name, _temporal(_Chain(name, (1, 128, 4), index, mixed=True), first)
+            yield name, _temporal(_Chain(name, (1, 128, 4), seed, mixed=True), first)
         else:
             yield name, _plain(image, first)

@@ -70,7 +70,7 @@ def test_the_host_counts_nothing() -> None:
 def test_layers_are_measured_once_and_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLINIO_DEPLOY_CACHE", str(tmp_path))
     target = bench.roomy(registry.load("cortex-m0plus"))
-    same = Spec("add", 8, 8, (4, 4))
+    same = Spec("max_pool", 8, 8, (8, 8), (2, 2), (2, 2), same=False)
     specs = [Spec("linear", 16, 8), Spec("conv", 4, 8, (5, 5), (3, 3), w_bits=(8, 4)), same, same]
     network = bench.layer_networks(specs, "x")[0]
     first = bench.run(network, target)

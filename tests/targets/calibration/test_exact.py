@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exact counts against what the code generator does, and against going through every address."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plinio_deploy.codegen.dsp.columns import columns
+from plinio_deploy.codegen.kernel import Site
+from plinio_deploy.codegen.rv32.gemm import block_pixels, gemm_of
+from plinio_deploy.network import Conv, Linear, Network
+from plinio_deploy.pipeline.calibration.micro import Builder, Spec
+from plinio_deploy.targets.calibration import exact
+from plinio_deploy.targets.calibration.exact import EXACT
+from plinio_deploy.targets.calibration.features import FEATURES, SMOOTH
+from plinio_deploy.targets.calibration.geometry import Geometry, of_op
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> Spec:
+    op = draw(st.sampled_from(("conv", "conv", "depthwise", "linear", "copy")))
+    a_bits = draw(st.sampled_from((8, 8, 4, 2)))
+    cin, cout = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    if op == "linear":
+        return Spec("linear", cin, cout, a_bits=a_bits)
+    size = (draw(st.integers(5, 9)), draw(st.integers(5, 9)))
+    if op == "copy":
+        return Spec("copy", cin, 2 * cin, size, a_bits=a_bits)
+    kernel = (draw(st.sampled_from((1, 3, 5))), draw(st.sampled_from((1, 3, 5))))
+    stride = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+    same = draw(st.booleans())
+    groups = cin if op == "depthwise" and cin > 1 else 1
+    return Spec(
+        "conv", cin, cin if groups > 1 else cout, size, kernel, stride, same, same and draw(st.booleans()), groups,
+        (draw(st.sampled_from((8, 4, 2))),), a_bits,
+    )  # fmt: skip
+
+
+def built(spec: Spec) -> tuple[Network, Geometry]:
+    builder = Builder("one", 0)
+    network = builder.build([builder.add(spec, "only").name])
+    return network, of_op(network, network.ops[0])[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(specs())
+def test_turns_are_those_of_the_code_generator(spec: Spec) -> None:
+    network, at = built(spec)
+    op = network.ops[0]
+    if not isinstance(op, Conv | Linear) or at.op == "depthwise":
+        return
+    source = network.tensors[op.input]
+    layout = columns(op, source, 4 if isinstance(op, Linear) else 2)
+    assert exact.halves(at) == layout.used
+    assert exact.turns(layout.used, 4 if isinstance(op, Linear) else 2) == (layout.unroll, layout.turns)
+    pairs, blocks = -(-at.positions // 2), -(-int(at.cout) // 4)
+    assert EXACT["turn_words"](at) == pairs * blocks * layout.words
+    gemm = gemm_of(Site.of(network, op, frozenset(("rv32im",)), may_alias=False))
+    if gemm is not None and at.w_bits == 8:
+        assert EXACT["steps"](at) == -(-gemm.pixels // block_pixels(gemm, 4))
+
+
+@settings(max_examples=60, deadline=None)
+@given(specs())
+def test_addresses_are_those_of_the_loops(spec: Spec) -> None:
+    _, at = built(spec)
+    row = -(-int(at.cin) * at.a_bits // 8)
+    if at.op in ("conv", "pointwise"):
+        found = [0] * 4
+        for oy in range(at.output[0]):
+            for ox in range(at.output[1]):
+                x = ox * at.stride[1] - at.before[1]
+                for ky in range(int(at.kernel[0])):
+                    y = oy * at.stride[0] - at.before[0] + ky
+                    if 0 <= y < at.source[0] and 0 <= x <= at.source[1] - at.kernel[1]:
+                        found[(y * at.source[1] + x) * row % 4] += int(at.kernel[1]) * row // 4
+        assert EXACT["odd_words"](at) == found[1] + found[3]
+        assert EXACT["even_words"](at) == found[2]
+    if at.op == "copy":
+        moved = EXACT["copied_words"](at) * 4 + EXACT["copied_bytes"](at)
+        assert moved == 2 * at.positions * row
+        if row % 4 == 0:
+            assert EXACT["copied_bytes"](at) == 0
+        if row % 2 == 1:
+            assert EXACT["copied_words"](at) < at.positions * row / 4
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_every_exact_count_has_a_meaning_and_a_smooth_one(name: str) -> None:
+    assert name in FEATURES
+    assert SMOOTH[name] not in EXACT  # type: ignore[index]
+    rng = random.Random(1)
+    for _ in range(20):
+        spec = Spec("conv", rng.randint(1, 30), rng.randint(1, 30), (8, 8), (3, 3), w_bits=(rng.choice((8, 4, 2)),))
+        assert EXACT[name](built(spec)[1]) >= 0
