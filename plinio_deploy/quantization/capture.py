@@ -95,8 +95,8 @@ def _quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except Exception as error:
-        if hasattr(error, "partial_fx_graph"):
-            unfinished = f"{error.partial_fx_graph}\n"
+        graph = getattr(error, "partial_fx_graph", None)
+        unfinished = "" if graph is None else f"{graph}\n"
         raise
     finally:
         logging.disable(before)
