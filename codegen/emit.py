@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from plinio_deploy.codegen.expression import add
@@ -37,11 +38,13 @@ class Emitter:
         prefix: of the project.
         symbol: of the layer; its arrays start with it.
         helpers: collects what is used.
+        arrays: C names of arrays by their suffix, for those that start with another symbol.
     """
 
     prefix: str
     symbol: str
     helpers: Helpers
+    arrays: Mapping[str, str] = field(default_factory=dict)
 
     def helper(self, name: str) -> str:
         """The C name of a helper (a file below ``templates/helpers``), which is then part of the project."""
@@ -50,7 +53,7 @@ class Emitter:
 
     def array(self, suffix: str) -> str:
         """The C name of one of the layer's arrays."""
-        return f"{self.symbol}{suffix}"
+        return self.arrays.get(suffix, f"{self.symbol}{suffix}")
 
     @staticmethod
     def ctype(tensor: Tensor) -> str:

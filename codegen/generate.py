@@ -11,19 +11,16 @@ from dataclasses import dataclass, field
 from plinio_deploy import __version__, storage
 from plinio_deploy.artifact import Artifact
 from plinio_deploy.codegen import manifest, names
-from plinio_deploy.codegen.emit import Emitter, Helpers, shape_of
-from plinio_deploy.codegen.kernel import Site
-from plinio_deploy.codegen.lower import Program, Step, lower
-from plinio_deploy.codegen.manifest import BufferEntry, Manifest, StepEntry
-from plinio_deploy.codegen.pack import Array
+from plinio_deploy.codegen.bands import row_bytes
+from plinio_deploy.codegen.emit import Emitter, Helpers
+from plinio_deploy.codegen.layers import Layer, Writer, run_statements, trace_statements
+from plinio_deploy.codegen.lower import Program, kept, lower
+from plinio_deploy.codegen.manifest import BandsEntry, BufferEntry, Manifest, PieceEntry, StepEntry
 from plinio_deploy.codegen.render import helpers, render
 from plinio_deploy.codegen.schedule import Schedule
 from plinio_deploy.errors import UsageError
-from plinio_deploy.network import Concat, Conv, Linear, Network, Tensor
+from plinio_deploy.network import Conv, Linear, Network, Tensor
 from plinio_deploy.verify import verify
-
-_LOCAL = "net_lXX_symbol"
-"""Stands for the symbol of a layer while its parts are compared with those of others."""
 
 
 @dataclass(frozen=True)
@@ -55,47 +52,14 @@ class Vectors:
     outputs: Sequence[bytes]
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One step as the templates see it.
-
-    Attributes:
-        step: the step.
-        title: one line: op, geometry, MACs.
-        parameters: ``(C type and name, shape)`` of each pointer.
-        parts: functions of this layer alone, such as micro-kernels, that stand before it; may be empty.
-        shared: functions that it calls and may share with other layers.
-        body: statements of the function.
-        arrays: constant data and its C name.
-        run_call, trace_call: the call in ``net_run`` and in ``net_step``.
-    """
-
-    step: Step
-    title: str
-    parameters: tuple[tuple[str, str], ...]
-    parts: str
-    shared: tuple[str, ...]
-    body: str
-    arrays: tuple[tuple[str, Array], ...]
-    run_call: str
-    trace_call: str
-
-    @property
-    def signature(self) -> str:
-        """Declaration of the function, without a semicolon."""
-        return f"void {self.step.symbol}({', '.join(parameter for parameter, _ in self.parameters)})"
-
-
 @dataclass
 class _Project:
-    """All that the file templates use, the files made so far, and the parts of layers with the symbol they carry."""
+    """All that the file templates use, and the files made so far."""
 
     program: Program
     options: Options
     vectors: Vectors | None
-    helpers: Helpers = field(default_factory=Helpers)
     files: dict[str, bytes] = field(default_factory=dict)
-    parts: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, template: str, variables: Mapping[str, object]) -> None:
         self.files[name] = render(template, variables).encode()
@@ -121,10 +85,11 @@ def generate(network: Network, options: Options | None = None, vectors: Vectors 
     prefix = names.check_prefix(options.prefix)
     program = lower(verify(network), prefix, frozenset(options.isa), options.schedule)
     project = _Project(program, options, vectors)
-    layers = [_layer(project, step) for step in program.steps]
+    writer = Writer(program, prefix)
+    layers = [writer.layer(step) for step in program.steps]
     document = _manifest(project, layers)
     _check_vectors(vectors, document)
-    variables = _variables(project, layers, document)
+    variables = _variables(project, layers, document, writer.helpers)
     for suffix in _c_files(layers, vectors):
         project.add(f"{prefix}{suffix}", f"net{suffix}.j2", variables)
     project.add("CMakeLists.txt", "CMakeLists.txt.j2", variables)
@@ -143,7 +108,7 @@ def _c_files(layers: Sequence[Layer], vectors: Vectors | None) -> list[str]:
     return suffixes
 
 
-def _variables(project: _Project, layers: Sequence[Layer], document: Manifest) -> dict[str, object]:
+def _variables(project: _Project, layers: Sequence[Layer], document: Manifest, used: Helpers) -> dict[str, object]:
     network, prefix = project.program.network, project.options.prefix
     return {
         "version": __version__,
@@ -156,9 +121,11 @@ def _variables(project: _Project, layers: Sequence[Layer], document: Manifest) -
         "outs": list(zip(network.output_tensors(), _offsets(network.output_tensors()), strict=True)),
         "ctype": Emitter.ctype,
         "layers": layers,
+        "run": run_statements(project.program, layers),
+        "trace": trace_statements(layers),
         "unused": _unused(network, layers),
         "has_weights": any(layer.arrays for layer in layers),
-        "helpers": helpers(prefix, project.helpers),
+        "helpers": helpers(prefix, used),
         "vectors": project.vectors,
     }
 
@@ -168,7 +135,7 @@ def _unused(network: Network, layers: Sequence[Layer]) -> dict[str, list[str]]:
     run = ["arena", *(f"in{index}" for index in range(len(network.inputs)))]
     calls = {
         "run": " ".join(layer.run_call for layer in layers),
-        "trace": " ".join(layer.trace_call for layer in layers),
+        "trace": " ".join(call for layer in layers for call in layer.trace_calls),
     }
     words = {name: set(re.findall(r"\w+", text)) for name, text in calls.items()}
     return {
@@ -181,137 +148,22 @@ def _offsets(tensors: Sequence[Tensor]) -> list[int]:
     return [sum(tensor.nbytes for tensor in tensors[:index]) for index in range(len(tensors))]
 
 
-def _layer(project: _Project, step: Step) -> Layer:
-    """Render one step."""
-    site, kernel = step.site, step.kernel
-    assert kernel.template is not None
-    emitter = Emitter(project.options.prefix, step.symbol, project.helpers)
-    inputs = ["in"] if len(site.inputs) == 1 else [f"in{index}" for index in range(len(site.inputs))]
-    variables = {
-        "e": emitter,
-        "op": site.op,
-        "inputs": site.inputs,
-        "names": inputs,
-        "output": site.output,
-        **kernel.variables(site, emitter),
-    }
-    parts, shared, body = _parts(project, step, kernel.parts, variables)
-    parameters = [
-        (f"const {Emitter.ctype(tensor)} *{name}", shape_of(tensor))
-        for name, tensor in zip(inputs, site.inputs, strict=True)
-    ]
-    parameters.append((f"{Emitter.ctype(site.output)} *out", shape_of(site.output)))
-    if step.scratch is not None:
-        parameters.append(("uint8_t *scratch", f"{kernel.scratch_bytes(site)} bytes"))
-    arrays = tuple((emitter.array(array.suffix), array) for array in kernel.arrays(site))
-    if kernel.shares:
-        function, name, body = _shared_body(project, step, body, [parameter for parameter, _ in parameters], arrays)
-        parts, shared = "\n\n".join(text for text in (parts, function) if text), (*shared, name)
-    return Layer(
-        step=step,
-        title=_title(site),
-        parameters=tuple(parameters),
-        parts=parts,
-        shared=shared,
-        body=body,
-        arrays=arrays,
-        run_call=_call(project.program, step, packed=False),
-        trace_call=_call(project.program, step, packed=True),
-    )
-
-
-def _parts(
-    project: _Project, step: Step, template: str | None, variables: Mapping[str, object]
-) -> tuple[str, tuple[str, ...], str]:
-    """What stands before a layer's function, the names of its parts, and its body: layers with equal parts share them.
-
-    A part is what stands behind a line ``#part NAME``; it defines ``LOCAL_NAME``. Text before the first is not shared.
-    """
-    variables = {**variables, "local": _LOCAL}
-    body = render(step.kernel.template or "", variables)
-    own, *texts = re.split(r"^#part (\w+)\n", render(template, variables) if template else "", flags=re.MULTILINE)
-    names_of: dict[str, str] = {}
-    kept = [own] if own.strip() else []
-    for name, text in zip(texts[::2], texts[1::2], strict=True):
-        owner = project.parts.setdefault(text, step.symbol)
-        names_of[f"{_LOCAL}_{name}"] = f"{owner}_{name}"
-        kept += [text] if owner == step.symbol else []
-
-    def named(text: str) -> str:
-        text = re.sub(rf"{_LOCAL}_\w+", lambda found: names_of.get(found[0], found[0]), text)
-        return text.replace(_LOCAL, step.symbol)
-
-    return named("\n".join(kept)), tuple(names_of.values()), named(body)
-
-
-def _shared_body(
-    project: _Project, step: Step, body: str, parameters: Sequence[str], arrays: Sequence[tuple[str, Array]]
-) -> tuple[str, str, str]:
-    """Make a body a function that gets constant data as arguments.
-
-    Returns:
-        Its text, or nothing where an earlier layer has the same; its name; the call that takes the body's place.
-    """
-    for name, array in arrays:
-        body = re.sub(rf"\b{name}\b", f"data{array.suffix}", body)
-    declared = [*parameters, *(f"const {array.ctype} *data{array.suffix}" for _, array in arrays)]
-    text = f"static void {_LOCAL}_body({', '.join(declared)})\n{{\n{body}\n}}"
-    owner = project.parts.setdefault(text, step.symbol)
-    passed = [parameter.rpartition("*")[2] for parameter in parameters] + [name for name, _ in arrays]
-    call = f"{owner}_body({', '.join(passed)});"
-    return text.replace(_LOCAL, step.symbol) if owner == step.symbol else "", f"{owner}_body", call
-
-
-def _title(site: Site) -> str:
-    """``conv1: conv 3 x 3, stride 2 x 2, padding 1 1 1 1; 9216 MACs``."""
-    op = site.op
-    parts = []
-    if site.producer is not None:
-        return f"{op.name}: {op.kind} to {_title(site.producer)}"
-    for name in ("kernel", "stride", "dilation"):
-        height, width = getattr(op, name, (1, 1))
-        if (height, width) != (1, 1) or (name == "kernel" and hasattr(op, name)):
-            parts.append(f"{name} {height} x {width}")
-    if any(getattr(op, "padding", ())):
-        parts.append("padding " + " ".join(str(extent) for extent in getattr(op, "padding", ())))
-    if getattr(op, "groups", 1) > 1:
-        parts.append(f"{getattr(op, 'groups', 1)} groups")
-    if isinstance(op, Concat):
-        parts.append(f"axis {op.axis}")
-    macs = f"; {site.macs} MACs" if site.macs else ""
-    return f"{op.name}: {', '.join([op.kind, *parts])}{macs}"
-
-
-def _call(program: Program, step: Step, *, packed: bool) -> str:
-    """The call of a layer function, on typed pointers or (``packed``) on raw buffers."""
-    site = step.site
-    arguments = [_pointer(program, tensor, packed=packed, const=True) for tensor in site.inputs]
-    arguments.append(_pointer(program, site.output, packed=packed, const=False))
-    if step.scratch is not None:
-        arguments.append(_at("arena", step.scratch))
-    return f"{step.symbol}({', '.join(arguments)});"
-
-
-def _at(base: str, offset: int) -> str:
-    return f"{base} + {offset}" if offset else base
-
-
-def _pointer(program: Program, tensor: Tensor, *, packed: bool, const: bool) -> str:
-    place = program.places[tensor.name]
-    if place.kind != "arena" and not packed:
-        return f"{'in' if place.kind == 'input' else 'out'}{place.index}"
-    raw = _at(place.kind, place.offset)
-    if Emitter.ctype(tensor) == "uint8_t":
-        return raw
-    return f"({'const ' if const else ''}int8_t *){f'({raw})' if place.offset else raw}"
-
-
 def _step_entry(program: Program, layer: Layer) -> StepEntry:
     step = layer.step
     site, output = step.site, step.site.output
     op = site.producer.op if site.producer else site.op
     bits, accelerators = (op.weights.bits, op.accelerators) if isinstance(op, Conv | Linear) else ((), ())
     place = program.places[output.name]
+    pieces = [
+        PieceEntry(
+            band=call.piece.band,
+            first_row=call.piece.rows.start,
+            rows=len(call.piece.rows),
+            offset=call.places[-1].offset,
+            bytes=call.site.output.nbytes,
+        )
+        for call in step.calls
+    ]
     return StepEntry(
         index=step.index,
         layer=site.op.name,
@@ -327,6 +179,8 @@ def _step_entry(program: Program, layer: Layer) -> StepEntry:
         weights_bytes=sum(array.nbytes for _, array in layer.arrays),
         kernel=step.kernel.name,
         parts=list(layer.shared),
+        functions=list(layer.functions),
+        pieces=pieces,
         accelerators=dict(sorted(Counter(accelerators).items())),
     )
 
@@ -352,18 +206,45 @@ def _manifest(project: _Project, layers: Sequence[Layer]) -> Manifest:
         selftest_main=f"{prefix}_selftest_main.c" if has_tests else None,
         steps=[_step_entry(program, layer) for layer in layers],
         aliases=dict(sorted(program.aliases.items())),
-        buffers=[
-            BufferEntry(
-                tensor=name,
-                offset=program.places[name].offset,
-                bytes=network.tensors[name].nbytes,
-                first_step=first,
-                last_step=last,
-            )
-            for name, (first, last) in program.lifetimes.items()
-        ],
+        buffers=_buffers(program),
         entry=f"{prefix}_run",
         schedule=dict(sorted(options.schedule.layers.items())),
+        bands=_bands(program, options.schedule),
+    )
+
+
+def _buffers(program: Program) -> list[BufferEntry]:
+    """What lies in the arena, rows that wait for the next band included."""
+    tensors, stage = program.network.tensors, program.stage
+    rolling = stage.rolling if stage is not None else {}
+
+    def entry(name: str, block: str, nbytes: int, lifetime: tuple[int, int]) -> BufferEntry:
+        offset = program.memory.offsets[block] if name in rolling else program.places[name].offset
+        return BufferEntry(tensor=block, offset=offset, bytes=nbytes, first_step=lifetime[0], last_step=lifetime[1])
+
+    found = []
+    for name, lifetime in program.lifetimes.items():
+        window = rolling.get(name)
+        size = tensors[name].nbytes if window is None else window.capacity * row_bytes(tensors[name])
+        found.append(entry(name, name, size, lifetime))
+        if window is not None and window.spare:
+            steps = [step.index for step in program.steps if step.calls]
+            found.append(entry(name, kept(name), window.spare * row_bytes(tensors[name]), (steps[0], steps[-1])))
+    return found
+
+
+def _bands(program: Program, schedule: Schedule) -> BandsEntry | None:
+    if schedule.bands is None or program.stage is None:
+        return None
+    return BandsEntry(
+        first=schedule.bands.first,
+        last=schedule.bands.last,
+        rows=schedule.bands.rows,
+        count=program.stage.count,
+        recomputed_macs=0,
+        copied_bytes=sum(
+            copy.nbytes for step in program.steps for call in step.calls for copy in (*call.before, *call.after)
+        ),
     )
 
 

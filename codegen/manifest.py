@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +16,58 @@ FILE = "manifest.json"
 
 class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class PieceEntry(_Entry):
+    """One band of a layer.
+
+    Attributes:
+        band: its number.
+        first_row, rows: of the tensor that it writes.
+        offset, bytes: of these rows, from the start of what `StepEntry.place` says.
+    """
+
+    band: int
+    first_row: int
+    rows: int
+    offset: int
+    bytes: int
+
+
+class CallEntry(_Entry):
+    """One call of a layer function: the layer as a whole, or one band of it.
+
+    Attributes:
+        layer, tensor, place: as in `StepEntry`.
+        offset, bytes: of what is written.
+        first_row, rows: of the tensor; ``None`` if all of it is written.
+    """
+
+    layer: str
+    tensor: str
+    place: Literal[0, 1]
+    offset: int
+    bytes: int
+    first_row: int | None = None
+    rows: int | None = None
+
+
+class BandsEntry(_Entry):
+    """Layers that run in bands of rows, and what that costs.
+
+    Attributes:
+        first, last, rows: as in `plinio_deploy.codegen.schedule.Bands`.
+        count: number of bands.
+        recomputed_macs: multiply-accumulates that are executed more than once.
+        copied_bytes: rows kept from band to band, each copied twice.
+    """
+
+    first: str
+    last: str
+    rows: int
+    count: int
+    recomputed_macs: int
+    copied_bytes: int
 
 
 class StepEntry(_Entry):
@@ -36,6 +89,9 @@ class StepEntry(_Entry):
         kernel: which kernel executes it.
         parts: functions that it calls and may share with other layers: micro-kernels.
         accelerators: output channels by the accelerator they are meant for; empty without an assignment.
+        functions: static functions that it calls, one for each shape of a band.
+        pieces: its bands; empty if it runs as a whole. ``bytes`` and ``offset`` are then those of the whole tensor, of
+            which only some rows may exist at a time.
     """
 
     index: int
@@ -53,10 +109,12 @@ class StepEntry(_Entry):
     kernel: str
     parts: list[str] = Field(default_factory=list)
     accelerators: dict[str, int] = Field(default_factory=dict)
+    functions: list[str] = Field(default_factory=list)
+    pieces: list[PieceEntry] = Field(default_factory=list)
 
 
 class BufferEntry(_Entry):
-    """One tensor in the arena, from the step that writes it to the last that reads it."""
+    """One tensor in the arena, or some rows of it, from the step that writes it to the last that reads it."""
 
     tensor: str
     offset: int
@@ -85,6 +143,7 @@ class Manifest(_Entry):
         buffers: what lies in the arena.
         entry: the function that runs one inference.
         schedule: of the layers whose kernels were told, by name.
+        bands: layers that run in bands of rows; ``None`` for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
@@ -108,6 +167,27 @@ class Manifest(_Entry):
     buffers: list[BufferEntry]
     entry: str
     schedule: dict[str, LayerSchedule] = Field(default_factory=dict)
+    bands: BandsEntry | None = None
+
+    @property
+    def calls(self) -> list[CallEntry]:
+        """The calls of layer functions that are one inference, in order; a trace has one tensor, or some rows, of each.
+
+        Layers that run in bands follow each other without a gap and take turns.
+        """
+        return [call for _, call in sorted(self._keyed_calls(), key=lambda item: item[0])]
+
+    def _keyed_calls(self) -> Iterator[tuple[tuple[int, int, int], CallEntry]]:
+        turns = min((step.index for step in self.steps if step.pieces), default=0)
+        for step in self.steps:
+            whole = CallEntry(
+                layer=step.layer, tensor=step.tensor, place=step.place, offset=step.offset, bytes=step.bytes
+            )
+            if not step.pieces:
+                yield (step.index, 0, 0), whole
+            for piece in step.pieces:
+                own = piece.model_dump(exclude={"band"})
+                yield (turns, piece.band, step.index), whole.model_copy(update=own)
 
     def dump(self) -> bytes:
         """JSON text; equal manifests make equal bytes."""

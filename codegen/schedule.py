@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A schedule: which kernel executes which layer, as data. Layers that it does not name take the cheapest kernel.
+"""A schedule: which kernel executes which layer, and which layers run in bands of rows, as data.
 
-::
+Layers that it does not name take the cheapest kernel; without ``bands`` every layer runs as a whole::
 
-    {"schema": 1, "layers": {"conv1": {"kernel": "conv_dsp"}}}
+    {"schema": 1, "layers": {"conv1": {"kernel": "conv_dsp"}}, "bands": {"first": "conv1", "last": "conv8", "rows": 3}}
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -34,28 +34,46 @@ class LayerSchedule(BaseModel):
     kernel: str
 
 
+class Bands(BaseModel):
+    """Layers that run in turns, band of rows after band of rows; see `plinio_deploy.codegen.bands`.
+
+    Attributes:
+        first, last: names of the ops; all between them in execution order run in turns too.
+        rows: rows of the last one's output that each turn brings.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    first: str
+    last: str
+    rows: int = Field(ge=1)
+
+
 class Schedule(BaseModel):
     """The whole document.
 
     Attributes:
         schema_version: ``schema`` in JSON; 1.
         layers: by the name of the op.
+        bands: layers that run in bands of rows; ``None`` for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     layers: dict[str, LayerSchedule] = Field(default_factory=dict)
+    bands: Bands | None = None
 
     @staticmethod
-    def of(kernels: Mapping[str, str]) -> Schedule:
+    def of(kernels: Mapping[str, str], bands: Bands | None = None) -> Schedule:
         """The schedule that gives each layer the kernel of a name."""
-        return Schedule(layers={layer: LayerSchedule(kernel=name) for layer, name in sorted(kernels.items())})
+        layers = {layer: LayerSchedule(kernel=name) for layer, name in sorted(kernels.items())}
+        return Schedule(layers=layers, bands=bands)
 
     def dump(self) -> bytes:
         """JSON text, sorted; equal schedules make equal bytes."""
         ordered = self.model_copy(update={"layers": dict(sorted(self.layers.items()))})
-        return (ordered.model_dump_json(indent=2, by_alias=True) + "\n").encode()
+        return (ordered.model_dump_json(indent=2, by_alias=True, exclude_none=True) + "\n").encode()
 
     @staticmethod
     def load(path: Path) -> Schedule:
@@ -88,17 +106,21 @@ class Schedule(BaseModel):
                 expected="some of " + ", ".join(known),
             )
 
-    def kernel(self, site: Site) -> Kernel:
+    def kernel(self, site: Site, pieces: Sequence[Site] = ()) -> Kernel:
         """The kernel of a site: the scheduled one, or else the cheapest.
+
+        Args:
+            site: of the whole layer.
+            pieces: of the bands it runs in, if it does; the kernel has to execute each of them.
 
         Raises:
             UsageError: the scheduled kernel does not execute it.
             UnsupportedModel: no kernel does.
         """
+        able = {kernel.name: kernel for kernel in registry.candidates(site) if all(map(kernel.handles, pieces))}
         wanted = self.layers.get(site.op.name)
         if wanted is None:
-            return registry.choose(site)
-        able = {kernel.name: kernel for kernel in registry.candidates(site)}
+            return next(iter(able.values())) if able else registry.choose(site)
         if wanted.kernel not in able:
             raise UsageError(
                 f"the scheduled kernel does not execute this {site.op.kind}",

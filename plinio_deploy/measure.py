@@ -8,7 +8,7 @@ what they ought to have been and where they differ first.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,17 +24,28 @@ from plinio_deploy.testdata import Metrics, TestData
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the generated code, as the manifest lists it.
+    """One call of the generated code, as the manifest lists it.
 
     Attributes:
         layer: name of the op.
         tensor: the tensor it writes.
-        bytes: packed size of that tensor for one sample.
+        bytes: packed size of what it writes for one sample.
+        first_row, rows: of the tensor, if it writes only these.
     """
 
     layer: str
     tensor: str
     bytes: int
+    first_row: int | None = None
+    rows: int | None = None
+
+
+def _written(network: Network, step: Step) -> tuple[Tensor, slice]:
+    """What a call writes, as a tensor of its own, and where that is along the first axis of the whole."""
+    tensor = network.tensors[step.tensor]
+    if step.first_row is None or step.rows is None:
+        return tensor, slice(None)
+    return replace(tensor, shape=(step.rows, *tensor.shape[1:])), slice(step.first_row, step.first_row + step.rows)
 
 
 @dataclass(frozen=True)
@@ -98,9 +109,10 @@ def reference(network: Network, data: TestData, steps: Sequence[Step], trace_sam
     outputs = _rows(network.output_tensors(), [values[name] for name in network.outputs])
     if not trace_samples:
         return Reference(outputs, np.zeros((0, 0), np.uint8))
-    traced = [network.tensors[step.tensor] for step in steps]
-    inside = interpreter.run(network, data.head(trace_samples).codes, keep={tensor.name for tensor in traced})
-    return Reference(outputs, _rows(traced, [inside[tensor.name] for tensor in traced]))
+    traced = [_written(network, step) for step in steps]
+    inside = interpreter.run(network, data.head(trace_samples).codes, keep={tensor.name for tensor, _ in traced})
+    trace = _rows([tensor for tensor, _ in traced], [inside[tensor.name][:, rows] for tensor, rows in traced])
+    return Reference(outputs, trace)
 
 
 @dataclass(frozen=True)
@@ -141,28 +153,31 @@ class Comparison:
         )
 
 
-def _locate(tensor: Tensor, layer: str, sample: int, got: bytes, expected: bytes) -> Difference:
+def _locate(tensor: Tensor, first_row: int, layer: str, sample: int, got: bytes, expected: bytes) -> Difference:
     have, want = unpack(tensor, got, 1)[0], unpack(tensor, expected, 1)[0]
     places = np.argwhere(have != want)
     if len(places) == 0:  # only the padding bits at the end of a row differ
         row = next(i for i, (a, b) in enumerate(zip(got, expected, strict=True)) if a != b)
         return Difference(layer, tensor.name, sample, (row,), got[row], expected[row])
     index = tuple(int(place) for place in places[0])
-    return Difference(layer, tensor.name, sample, index, int(have[index]), int(want[index]))
+    place = (index[0] + first_row, *index[1:])
+    return Difference(layer, tensor.name, sample, place, int(have[index]), int(want[index]))
 
 
-def _scan(fields: Sequence[tuple[str, Tensor]], got: ByteArray, expected: ByteArray) -> tuple[int, Difference | None]:
-    """How many (sample, field) pairs differ, and the first one."""
+def _scan(
+    fields: Sequence[tuple[str, Tensor, slice]], got: ByteArray, expected: ByteArray
+) -> tuple[int, Difference | None]:
+    """How many (sample, field) pairs differ, and the first one; a field is a layer, its tensor, and which rows."""
     differing, first = 0, None
     for sample in np.flatnonzero((got != expected).any(axis=1)).tolist():
         offset = 0
-        for layer, tensor in fields:
+        for layer, tensor, rows in fields:
             have = got[sample, offset : offset + tensor.nbytes].tobytes()
             want = expected[sample, offset : offset + tensor.nbytes].tobytes()
             offset += tensor.nbytes
             if have != want:
                 differing += 1
-                first = first or _locate(tensor, layer, sample, have, want)
+                first = first or _locate(tensor, rows.start or 0, layer, sample, have, want)
     return differing, first
 
 
@@ -185,8 +200,8 @@ def compare(network: Network, steps: Sequence[Step], expected: Reference, output
     got_trace = np.frombuffer(trace, dtype=np.uint8).reshape(-1 if trace else 0, expected.trace.shape[1])
     expected = Reference(expected.outputs[: len(got_outputs)], expected.trace[: len(got_trace)])
     writers = {op.output: op.name for op in network.ops}
-    output_fields = [(writers.get(tensor.name, "input"), tensor) for tensor in network.output_tensors()]
-    step_fields = [(step.layer, network.tensors[step.tensor]) for step in steps]
+    output_fields = [(writers.get(tensor.name, "input"), tensor, slice(None)) for tensor in network.output_tensors()]
+    step_fields = [(step.layer, *_written(network, step)) for step in steps]
     differing_tensors, first_inside = _scan(step_fields, got_trace, expected.trace)
     _, first_output = _scan(output_fields, got_outputs, expected.outputs)
     return Comparison(
@@ -212,6 +227,7 @@ def measurement(
     memory: Mapping[str, int | None],
     network_digest: str,
     tools: Mapping[str, str],
+    bands: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of ``measurement.json``; its keys are a contract with outside readers: add, never rename.
 
@@ -227,6 +243,7 @@ def measurement(
         memory: the keys of `MEMORY_KEYS`, in bytes.
         network_digest: of the integer network.
         tools: versions of everything that took part.
+        bands: layers that run in bands of rows, and what that costs; ``None`` where all run as a whole.
     """
     document = {
         "schema": 1,
@@ -260,6 +277,8 @@ def measurement(
             "cycles": "not counted" if cycles is None else f"{CYCLE_SOURCES[cycles.source]}; {cycles.conditions}",
         },
     }
+    if bands is not None:
+        document["bands"] = dict(bands)
     if simulation is not None:
         document["simulation"] = {"cycles": simulation.cycles, "cycles_per_second": simulation.cycles_per_second}
     return document

@@ -39,12 +39,18 @@ class Layer:
         symbol: its function in the generated C.
         weights_bytes: bytes of its constants.
         live_bytes: bytes of the arena that hold live tensors while it runs.
+        functions: static functions of its own.
     """
 
     name: str
     symbol: str
     weights_bytes: int
     live_bytes: int = 0
+    functions: tuple[str, ...] = ()
+
+    def code_bytes(self, image: Image) -> int:
+        """Bytes of its functions in a firmware, without what it may share with other layers."""
+        return sum(found.size for name in (self.symbol, *self.functions) for found in image.named(name))
 
 
 @dataclass(frozen=True)
@@ -243,7 +249,7 @@ def _does_not_fit(
         fit.LayerSize(
             layer.name,
             layer.weights_bytes,
-            sum(symbol.size for symbol in image.named(layer.symbol)),
+            layer.code_bytes(image),
             layer.live_bytes,
         )
         for layer in inputs.layers

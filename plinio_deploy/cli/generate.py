@@ -46,6 +46,15 @@ def generate(
             show_default="the cheapest by estimate",
         ),
     ] = None,
+    max_arena: Annotated[
+        int | None,
+        typer.Option(
+            "--max-arena",
+            metavar="BYTES",
+            parser=options.size,
+            help="Most working memory: above it first layers run in bands of rows.",
+        ),
+    ] = None,
 ) -> None:
     """Write C for an integer network. The same network gives the same bytes, everywhere.
 
@@ -57,7 +66,12 @@ def generate(
     from plinio_deploy.pipeline.workspace import Workspace
 
     request = Request(Workspace(out), targets=(target,) if target is not None else (), prefix=prefix)
-    record = line.generate_only(request, network, terminal, schedule)
+    record = line.generate_only(request, network, terminal, schedule, max_arena)
     project = request.workspace.generate.path / PROJECT
     terminal.print(f"C project: {project}")
+    bands = record.facts["bands"]
+    terminal.print(f"Arena: {record.facts['arena_bytes']} bytes")
+    if bands is not None:
+        where = "{count} bands of {rows} rows from {first} to {last}".format(**bands)
+        terminal.print(f"{where}: {bands['recomputed_macs']} MACs repeated, {bands['copied_bytes']} bytes copied")
     terminal.document(success("generate", out=str(out), project=str(project), facts=dict(record.facts)))

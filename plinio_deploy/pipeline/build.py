@@ -45,7 +45,9 @@ class Project:
             sources=tuple(self.manifest.sources),
             trace_sources=tuple(self.manifest.trace_sources),
             layers=tuple(
-                builder.Layer(step.layer, step.symbol, step.weights_bytes, self._live_bytes(step.index))
+                builder.Layer(
+                    step.layer, step.symbol, step.weights_bytes, self._live_bytes(step.index), tuple(step.functions)
+                )
                 for step in self.manifest.steps
             ),
             arena_bytes=self.manifest.arena_bytes,
@@ -116,10 +118,7 @@ def run(folder: StageFolder, project: Project, target: Target, terminal: Termina
             "code_bytes": result.network_code_bytes,
             "weights_bytes": result.network_constant_bytes,
             "sections": [[section.name, section.kind, section.size] for section in result.image.sections],
-            "layers": {
-                step.layer: sum(symbol.size for symbol in result.image.named(step.symbol))
-                for step in project.manifest.steps
-            },
+            "layers": {layer.name: layer.code_bytes(result.image) for layer in project.inputs.layers},
             "tools": dict(result.tools),
         }
 

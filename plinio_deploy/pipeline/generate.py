@@ -47,7 +47,13 @@ def run(folder: StageFolder, network: Network, data: TestData | None, options: O
     def make(work: Path) -> Mapping[str, Any]:
         artifact = generate(network, options, vectors)
         artifact.write(work / PROJECT)
-        return {"project_digest": artifact.digest(), "prefix": options.prefix}
+        manifest = Manifest.parse(artifact.files[MANIFEST])
+        return {
+            "project_digest": artifact.digest(),
+            "prefix": options.prefix,
+            "arena_bytes": manifest.arena_bytes,
+            "bands": None if manifest.bands is None else manifest.bands.model_dump(),
+        }
 
     return perform(folder, inputs, terminal, make)
 

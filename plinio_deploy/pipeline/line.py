@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from plinio_deploy import storage
-from plinio_deploy.codegen import Options, Schedule
+from plinio_deploy.codegen import Options, Schedule, streaming
 from plinio_deploy.codegen.names import check_prefix
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import UsageError
@@ -32,6 +32,7 @@ from plinio_deploy.pipeline import (
     train,
     tuning,
 )
+from plinio_deploy.pipeline.banding import with_bands
 from plinio_deploy.pipeline.rehearse import rehearse
 from plinio_deploy.pipeline.request import METHODS, Request
 from plinio_deploy.pipeline.stage import Record
@@ -73,7 +74,7 @@ def run_line(request: Request, terminal: Terminal) -> Result:
         if request.search.methods:
             search.rehearse(task, terminal)
         else:
-            rehearse(task.trainer, targets, options, terminal)
+            rehearse(task.trainer, targets, options, terminal, request.search.limits)
     with workspace.locked():
         made = _made(workspace, task, terminal)
         network, data = _integerized(workspace)
@@ -158,7 +159,11 @@ def _made(workspace: Workspace, task: search.Task, terminal: Terminal, last: str
 
 
 def generate_only(
-    request: Request, network_folder: Path | None, terminal: Terminal, schedule: Path | None = None
+    request: Request,
+    network_folder: Path | None,
+    terminal: Terminal,
+    schedule: Path | None = None,
+    max_arena: int | None = None,
 ) -> Record:
     """Stage `generate` alone.
 
@@ -167,9 +172,11 @@ def generate_only(
         network_folder: where the network lies; ``None`` for the run's own.
         terminal: told what goes on.
         schedule: file with the kernels of layers; ``None`` takes the cheapest.
+        max_arena: bytes of arena above which first layers run in bands of rows; ``None`` for no limit.
 
     Raises:
         UsageError: the schedule cannot be read or does not suit the network.
+        DoesNotFit: no bands bring the arena within the limit.
     """
     workspace = request.workspace
     folder = workspace.integerize.path if network_folder is None else network_folder
@@ -182,6 +189,9 @@ def generate_only(
         isa=targets[0].features if targets else (),
         schedule=Schedule.load(schedule) if schedule is not None else Schedule(),
     )
+    if max_arena is not None and options.schedule.bands is None:
+        banded = streaming.within(network, frozenset(options.isa), options.schedule, max_arena)
+        options = replace(options, schedule=banded)
     workspace.check_writable()
     with workspace.locked():
         return generate.run(workspace.generate, network, data, options, terminal)
@@ -198,7 +208,14 @@ def tune_only(request: Request, terminal: Terminal) -> dict[str, Record]:
     workspace.check_writable()
     with workspace.locked():
         return {
-            target.name: tuning.run(workspace.tune(target.name), network, target, limits, options, terminal)
+            target.name: tuning.run(
+                workspace.tune(target.name),
+                network,
+                target,
+                limits,
+                with_bands(network, target, limits, options, terminal),
+                terminal,
+            )
             for target in targets
         }
 
@@ -284,7 +301,7 @@ def _generate(
         isa, schedule = tuple(sorted(target.features)), schedules.get(target.name, Schedule())
         key = (isa, schedule.dump())
         if key not in made:
-            other = workspace.generate_scheduled(target.name) if schedule.layers else workspace.generate_for(isa)
+            other = workspace.generate_scheduled(target.name) if schedule != Schedule() else workspace.generate_for(isa)
             folder = other if made else workspace.generate
             chosen = replace(options, isa=isa, schedule=schedule)
             records[folder.name] = generate.run(folder, network, data, chosen, terminal)

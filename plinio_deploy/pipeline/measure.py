@@ -60,13 +60,18 @@ class Bench:
     @property
     def steps(self) -> list[Step]:
         """The generated code's steps."""
-        return [Step(step.layer, step.tensor, step.bytes) for step in self.project.manifest.steps]
+        return steps_of(self.project.manifest)
 
     def reference(self) -> Reference:
         """What the interpreter computes; kept after the first call."""
         if self.known is None:
             self.known = reference(self.network, self.data, self.steps, self.trace_samples)
         return self.known
+
+
+def steps_of(manifest: Manifest) -> list[Step]:
+    """What a trace of a project has one after another: a tensor per layer, or some rows of it per band."""
+    return [Step(call.layer, call.tensor, call.bytes, call.first_row, call.rows) for call in manifest.calls]
 
 
 def run(folder: StageFolder, bench: Bench, target: Target, built: StageFolder, terminal: Terminal) -> Record:
@@ -143,6 +148,7 @@ def _measure(
         memory=_memory(manifest, facts, outputs),
         network_digest=storage.digest(bench.network),
         tools={**facts["tools"], **outputs.tools},
+        bands=manifest.bands.model_dump() if manifest.bands is not None else None,
     )
     return document, comparison
 

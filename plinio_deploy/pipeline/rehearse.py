@@ -16,7 +16,9 @@ from plinio_deploy.codegen.manifest import FILE as MANIFEST
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import DoesNotFit, UnsupportedModel
 from plinio_deploy.network import Network
+from plinio_deploy.pipeline.banding import with_bands
 from plinio_deploy.pipeline.build import Project, room_for
+from plinio_deploy.pipeline.request import Limits
 from plinio_deploy.pipeline.train import CHECKED_SAMPLES, Trainer
 from plinio_deploy.targets import build as builder
 from plinio_deploy.targets.schema import Region, Target
@@ -25,11 +27,21 @@ SLACK = 1 / 50
 """Share of a memory by which a rehearsed firmware may exceed it: trained weights may save as much."""
 
 
-def rehearse(trainer: Trainer, targets: Sequence[Target], options: Options, terminal: Terminal) -> None:
+def rehearse(
+    trainer: Trainer, targets: Sequence[Target], options: Options, terminal: Terminal, limits: Limits | None = None
+) -> None:
     """Integerize, generate and build for every target, with weights as they are before training.
 
+    Args:
+        trainer: knows the recipe and its data.
+        targets: to build for.
+        options: of the code generator.
+        terminal: told what goes on.
+        limits: of the firmware; where one is on RAM, layers may run in bands of rows to fit.
+
     Raises:
-        DoesNotFit: the firmware is larger than a target's memory, by more than `SLACK`.
+        DoesNotFit: the firmware is larger than a target's memory, by more than `SLACK`, in bands of rows too if RAM is
+            limited.
         BuildFailed: a compiler refused the generated C.
         OutputError: there is no room for temporary files.
     """
@@ -37,14 +49,21 @@ def rehearse(trainer: Trainer, targets: Sequence[Target], options: Options, term
     if network is None:
         return
     for target in targets:
-        artifact = generate(network, replace(options, isa=target.features), None)
-        project = Project(artifact, Manifest.parse(artifact.files[MANIFEST], MANIFEST))
-        with TemporaryDirectory() as folder, room_for(Path(folder), "free some space, or set TMPDIR to another folder"):
-            try:
-                builder.build(artifact, project.inputs, _with_slack(target), Path(folder))
-            except DoesNotFit:
-                builder.build(artifact, project.inputs, target, Path(folder))
+        whole = replace(options, isa=target.features)
+        try:
+            _build(network, whole, _with_slack(target))
+        except DoesNotFit:
+            chosen = with_bands(network, target, limits or Limits(), whole, terminal)
+            _build(network, chosen, target if chosen == whole else _with_slack(target))
+            if chosen == whole:
                 raise
+
+
+def _build(network: Network, options: Options, target: Target) -> None:
+    artifact = generate(network, options, None)
+    project = Project(artifact, Manifest.parse(artifact.files[MANIFEST], MANIFEST))
+    with TemporaryDirectory() as folder, room_for(Path(folder), "free some space, or set TMPDIR to another folder"):
+        builder.build(artifact, project.inputs, target, Path(folder))
 
 
 def _untrained(trainer: Trainer, terminal: Terminal) -> Network | None:

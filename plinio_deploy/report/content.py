@@ -44,6 +44,7 @@ def collect(
             "arena_bound_bytes": manifest["arena_bound_bytes"],
             "steps": [{"layer": step["layer"], "op": step["op"]} for step in manifest["steps"]],
             "buffers": [dict(buffer) for buffer in manifest["buffers"]],
+            "bands": manifest["bands"],
         },
     }
 

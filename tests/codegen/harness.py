@@ -13,6 +13,7 @@ from pathlib import Path
 from plinio_deploy.artifact import Artifact
 from plinio_deploy.codegen import Manifest, Options, Schedule, Vectors, generate
 from plinio_deploy.codegen.kernel import Site
+from plinio_deploy.codegen.manifest import CallEntry
 from plinio_deploy.network import Network
 from tests.networks import packed_samples, random_inputs, reference
 
@@ -48,6 +49,12 @@ class Case:
         return [
             b"".join(self.expected[name][sample] for name in self.network.outputs) for sample in range(len(self.inputs))
         ]
+
+    def wanted(self, call: CallEntry, sample: int) -> bytes:
+        """What a call of a layer function has to write: a tensor, or some rows of it."""
+        whole = self.expected[call.tensor][sample]
+        first = 0 if call.first_row is None else call.first_row * (call.bytes // (call.rows or 1))
+        return whole[first : first + call.bytes]
 
 
 def make_case(
@@ -102,10 +109,10 @@ def check_case(library: ctypes.CDLL, prefix: str, case: Case) -> None:
     run_packed = library[f"{prefix}_run_packed"]
     for sample, data in enumerate(case.inputs):
         arena, output = _Guarded(manifest.arena_bytes), _Guarded(manifest.output_bytes)
-        for entry in manifest.steps:
-            step(ctypes.c_uint32(entry.index), arena.pointer, data, output.pointer)
-            got = (output if entry.place else arena).read(entry.offset, entry.bytes)
-            assert got == case.expected[entry.tensor][sample], f"{case.network.name}: {entry.layer}, sample {sample}"
+        for index, call in enumerate(manifest.calls):
+            step(ctypes.c_uint32(index), arena.pointer, data, output.pointer)
+            got = (output if call.place else arena).read(call.offset, call.bytes)
+            assert got == case.wanted(call, sample), f"{case.network.name}: {call.layer}, sample {sample}"
         assert output.read(0, manifest.output_bytes) == case.outputs[sample]
         arena.check()
         output.check()

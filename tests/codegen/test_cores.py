@@ -32,10 +32,10 @@ def check_on(target_name: str, case: Case, folder: Path) -> None:
     result = for_target(target).run(elf, RunRequest("trace", b"".join(case.inputs), len(case.inputs)))
     place = 0
     for sample in range(len(case.inputs)):
-        for step in manifest.steps:
-            got = result.outputs[place : place + step.bytes]
-            place += step.bytes
-            assert got == case.expected[step.tensor][sample], f"{target_name}: {step.layer}, sample {sample}"
+        for call in manifest.calls:
+            got = result.outputs[place : place + call.bytes]
+            place += call.bytes
+            assert got == case.wanted(call, sample), f"{target_name}: {call.layer}, sample {sample}"
     assert place == len(result.outputs)
 
 

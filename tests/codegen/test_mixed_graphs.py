@@ -98,7 +98,7 @@ def run_sanitized(cases: Mapping[str, Case], folder: Path) -> None:
         sources += [str(folder / prefix / name) for name in (*manifest.sources, *manifest.trace_sources)]
         for sample, data in enumerate(case.inputs):
             given += data
-            expected += b"".join(case.expected[step.tensor][sample] for step in manifest.steps) + case.outputs[sample]
+            expected += b"".join(case.wanted(call, sample) for call in manifest.calls) + case.outputs[sample]
     includes = "\n".join(f'#include "{prefix}/{prefix}_trace.h"' for prefix in cases)
     calls = "".join(f"    if (test_{prefix}() != 0) {{\n        return 2;\n    }}\n" for prefix in cases)
     main = f"int main(void)\n{{\n{calls}    return 0;\n}}\n"
@@ -116,9 +116,9 @@ def _function(prefix: str, case: Case) -> str:
     """The C function that runs one network's samples."""
     manifest = case.manifest
     tables: dict[str, list[int]] = {
-        "uint32_t offsets": [step.offset for step in manifest.steps],
-        "uint32_t sizes": [step.bytes for step in manifest.steps],
-        "int places": [step.place for step in manifest.steps],
+        "uint32_t offsets": [call.offset for call in manifest.calls],
+        "uint32_t sizes": [call.bytes for call in manifest.calls],
+        "int places": [call.place for call in manifest.calls],
     }
     lines = [f"    static const {name}[] = {{{', '.join(map(str, values))}}};" for name, values in tables.items()]
     body = CALL.replace("SAMPLES", str(len(case.inputs))).replace("PREFIX", prefix)

@@ -50,9 +50,9 @@ def run(target: str, case: Case, built: BuildResult, mode: Mode) -> RunResult:
 def check_every_tensor(target: str, case: Case, built: BuildResult) -> None:
     traced = run(target, case, built, "trace").outputs
     for sample in range(len(case.inputs)):
-        for step in case.manifest.steps:
-            got, traced = traced[: step.bytes], traced[step.bytes :]
-            assert got == case.expected[step.tensor][sample], f"{target}: {step.layer}, sample {sample}"
+        for call in case.manifest.calls:
+            got, traced = traced[: call.bytes], traced[call.bytes :]
+            assert got == case.wanted(call, sample), f"{target}: {call.layer}, sample {sample}"
     assert not traced
 
 
