@@ -3,11 +3,15 @@
 
     python benchmarks/kernels.py --target cortex-m4 --json
     python benchmarks/kernels.py --target cortex-m4 --networks resnet8 --widths 8/8 4/8 --layers
+    python benchmarks/kernels.py --target cortex-m4 --cmsis-nn PATH
     python benchmarks/kernels.py --target cortex-m4 --networks resnet8 --winograd scratch
 
 Weights and activations are random: counts depend on shapes, bit widths and the ranges that accumulators can reach, not
 on what a network has learnt. Every row is also compared with the interpreter, tensor by tensor; a difference ends with
 status 1.
+
+With a checkout of CMSIS-NN (`cmsis_nn/compare.py`) that library is counted in the same run, by the same plugin, and its
+figures stand beside each row: always those for 8 bits, for it widens fewer bits to 8 itself.
 """
 
 from __future__ import annotations
@@ -17,10 +21,11 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from cmsis_nn import compare
 
 from plinio_deploy import storage
 from plinio_deploy.codegen import Manifest, Options, Schedule, generate
@@ -68,6 +73,7 @@ class Row:
             changes nothing but where things lie.
         exact: whether every tensor of every layer equals the interpreter's.
         layers: what each layer takes: name, kernel, MACs, instructions, cycles.
+        cmsis_nn_instructions_per_mac, cmsis_nn_cycles_per_mac: of CMSIS-NN on the same network at 8 bits, if counted.
     """
 
     network: str
@@ -88,6 +94,8 @@ class Row:
     fits: bool
     exact: bool
     layers: list[dict[str, str | int | None]]
+    cmsis_nn_instructions_per_mac: float | None = None
+    cmsis_nn_cycles_per_mac: float | None = None
 
 
 def make_network(name: str, w_bits: int, a_bits: int) -> Network:
@@ -227,6 +235,17 @@ def _layers(
     ]
 
 
+def beside(row: Row, other: compare.Figures | None) -> Row:
+    """A row with CMSIS-NN's figures for its network."""
+    if other is None:
+        return row
+    return replace(
+        row,
+        cmsis_nn_instructions_per_mac=other.instructions_per_mac,
+        cmsis_nn_cycles_per_mac=other.cycles_per_mac,
+    )
+
+
 def _widths(text: str) -> tuple[int, int]:
     weights, activations = (int(part) for part in text.split("/"))
     return weights, activations
@@ -249,15 +268,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=("flash", "scratch"),
         help="Winograd's method where it is faster: weights transformed in flash, or at run time in scratch",
     )
+    parser.add_argument("--cmsis-nn", type=Path, metavar="PATH", help="a checkout of CMSIS-NN, to count it as well")
     options = parser.parse_args(arguments)
     target = registry.load(options.target)
-    rows = []
+    rows: list[Row] = []
+    others = compare.measure(options.cmsis_nn, target.name)[0] if options.cmsis_nn else {}
     for name in options.networks:
         chosen = options.widths or (*WIDTHS, *(RESNET8_WIDTHS if name == "resnet8" else ()))
         for widths in chosen:
             network = cached_network(name, widths[0], widths[1], options.cache)
             schedule = winograd(network, target, options.winograd) if options.winograd else None
-            rows.append(measure(name, network, widths, target, trace=not options.no_trace, schedule=schedule))
+            row = measure(name, network, widths, target, trace=not options.no_trace, schedule=schedule)
+            rows.append(beside(row, others.get(name.replace("-", "_"))))
             if not options.json:
                 show(rows[-1], layers=options.layers)
     if options.json:
@@ -271,9 +293,11 @@ def show(row: Row, *, layers: bool) -> None:
     def number(value: float | None, per: int) -> str:
         return "       -" if value is None else f"{value / per:8.3f}"
 
+    theirs = (row.cmsis_nn_instructions_per_mac, row.cmsis_nn_cycles_per_mac)
+    other = ["" if value is None else f" (CMSIS-NN {value:.3f})" for value in theirs]
     print(
-        f"{row.network:16} w{row.w_bits}a{row.a_bits}  instr/MAC {number(row.instructions, row.macs)}"
-        f"  cycles/MAC {number(row.cycles, row.macs)}  arena {row.arena_bytes} ({row.arena_bound_bytes})"
+        f"{row.network:16} w{row.w_bits}a{row.a_bits}  instr/MAC {number(row.instructions, row.macs)}{other[0]}"
+        f"  cycles/MAC {number(row.cycles, row.macs)}{other[1]}  arena {row.arena_bytes} ({row.arena_bound_bytes})"
         f"  flash {row.flash_bytes}  code {row.code_bytes}  weights {row.weights_bytes}"
         f"  {'exact' if row.exact else 'WRONG'}"
     )

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark of the kernels: what another library takes stands beside each row."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from cmsis_nn import compare
+
+from benchmarks.kernels import NETWORKS, Row, beside
+
+ROW = Row("resnet8", 8, 8, False, 10, 9, None, 0.9, None, None, 0, 0, 0, 0, 0, True, True, [])
+
+
+def test_another_library_beside_a_row() -> None:
+    other = compare.Figures(10, 20, None, 2.0, None, None)
+    found = asdict(beside(ROW, other))
+    assert (found["cmsis_nn_instructions_per_mac"], found["cmsis_nn_cycles_per_mac"]) == (2.0, None)
+    assert found["instructions_per_mac"] == ROW.instructions_per_mac
+    assert beside(ROW, None) is ROW
+
+
+def test_every_network_is_compared() -> None:
+    assert {name.replace("-", "_") for name in NETWORKS} == set(compare.networks())
