@@ -34,6 +34,17 @@ def fused(network: Network, isa: frozenset[str], schedule: Schedule) -> Mapping[
     return found
 
 
+def everywhere(network: Network, isa: frozenset[str]) -> Schedule:
+    """The schedule of every add that is able to execute a convolution along with it; the others are not in it."""
+    asked = [kernel for kernel in registry.kernels() if kernel.absorbs and not kernel.on_request]
+    found: dict[str, str] = {}
+    for kernel in asked:
+        adds = [op.name for op in network.ops if isinstance(op, Add) and op.name not in found]
+        tried = Schedule.of({**found, **dict.fromkeys(adds, kernel.name)})
+        found.update({name: tried.layers[name].kernel for name in fused(network, isa, tried)})
+    return Schedule.of(found)
+
+
 def absorbed(sites: Mapping[str, Site]) -> set[str]:
     """Names of the convolutions that are no steps of their own."""
     return {site.producer.op.name for site in sites.values() if site.producer is not None}

@@ -22,6 +22,7 @@ from plinio_deploy.pipeline.build import Project, room_for
 from plinio_deploy.pipeline.request import Limits
 from plinio_deploy.targets import build as builder
 from plinio_deploy.targets import fit
+from plinio_deploy.targets.elf import Image
 from plinio_deploy.targets.schema import Target
 
 STACK_BYTES = 512
@@ -148,3 +149,27 @@ def missed(target: str, name: str, taken: float, limit: float) -> DoesNotFit:
         expected=f"at most {limit:.0f}",
         hints=("search longer (--search-epochs)", f"raise --max-{name}", "allow fewer bits (--methods with mps)"),
     )
+
+
+def flash_of_layers(image: Image, manifest: Manifest) -> list[tuple[int, dict[str, int]]]:
+    """What each layer takes of a firmware, in execution order.
+
+    Args:
+        image: the firmware.
+        manifest: of the network in it.
+
+    Returns:
+        Bytes of its own code and constants: all symbols that begin with the layer's, its micro-kernels among them. And
+        bytes of each part that it may share with other layers.
+    """
+    shared = {part for entry in manifest.steps for part in entry.parts}
+    sizes: dict[str, int] = {}
+    for symbol in image.symbols:
+        if symbol.kind in ("code", "constant", "data"):
+            sizes[symbol.stem] = sizes.get(symbol.stem, 0) + symbol.size
+    found = []
+    for entry in manifest.steps:
+        own = (name for name in sizes if name == entry.symbol or name.startswith(f"{entry.symbol}_"))
+        alone = sum(sizes[name] for name in own if name not in shared)
+        found.append((alone, {part: sizes.get(part, 0) for part in entry.parts}))
+    return found

@@ -22,7 +22,7 @@ import numpy as np
 
 from plinio_deploy import storage
 from plinio_deploy.artifact import Artifact, write_atomically
-from plinio_deploy.codegen import Manifest, Options, Schedule, generate
+from plinio_deploy.codegen import Manifest, Options, Schedule, fusion, generate
 from plinio_deploy.codegen import registry as kernel_registry
 from plinio_deploy.codegen.lower import lower
 from plinio_deploy.codegen.manifest import FILE as MANIFEST
@@ -40,7 +40,6 @@ from plinio_deploy.pipeline.stage import Record, StageFolder, digest_json, packa
 from plinio_deploy.pipeline.workspace import Workspace
 from plinio_deploy.targets import build as builder
 from plinio_deploy.targets import cache, runners, toolchains
-from plinio_deploy.targets.elf import Image
 from plinio_deploy.targets.runners.base import RunRequest, count_request
 from plinio_deploy.targets.schema import Target
 
@@ -52,7 +51,8 @@ FACTOR = 3.0
 TRIES = 8
 """Choices that are built when code turns out larger than the sum of its layers."""
 
-_CODE = ("targets", "firmware", "codegen", "pipeline/tuning.py", "pipeline/choice.py", "pipeline/calibration/bench.py")
+_OWN = ("pipeline/tuning.py", "pipeline/choice.py", "pipeline/budget.py")
+_CODE = ("targets", "firmware", "codegen", "pipeline/calibration/bench.py", *_OWN)
 
 
 @dataclass(frozen=True)
@@ -119,12 +119,42 @@ def tune(
 ) -> tuple[Schedule, dict[str, Any]]:
     """The schedule that costs least within the limits, and how it was found (``tuning.json``).
 
+    Under a limit on RAM, adds that execute the convolution before them are tried as well (`codegen.fusion`).
+
     Raises:
         DoesNotFit: no choice was found within the limits.
     """
+    bases = [Schedule()]
+    if limits.ram is not None:
+        along = fusion.everywhere(network, frozenset(target.features))
+        bases += [along] if along.layers else []
+    found: list[tuple[Schedule, dict[str, Any]]] = []
+    missed: list[DoesNotFit] = []
+    for base in bases:
+        try:
+            found.append(_tune(network, target, limits, replace(options, isa=target.features, schedule=base), terminal))
+        except DoesNotFit as error:
+            missed.append(error)
+    if not found:
+        raise missed[-1]
+    schedule, document = min(found, key=lambda item: item[1]["tuned"]["total"])
     options = replace(options, isa=target.features, schedule=Schedule())
-    bounded = bool({"flash", "ram"} & set(limits.given()))
-    names = candidates(network, target, factor=None if bounded else FACTOR)
+    (default,) = _measure_all([options], network, target, terminal)
+    basis = _sizes(network, target, options) if _bounded(limits) else None
+    firmwares = sum(item["firmwares"] for _, item in found)
+    return schedule, {**document, "default": {"total": default.total, **_memory(basis)}, "firmwares": firmwares}
+
+
+def _bounded(limits: Limits) -> bool:
+    return bool({"flash", "ram"} & set(limits.given()))
+
+
+def _tune(
+    network: Network, target: Target, limits: Limits, options: Options, terminal: Terminal
+) -> tuple[Schedule, dict[str, Any]]:
+    """`tune` for the steps that a schedule leads to; its default kernels take the place of the default."""
+    bounded = _bounded(limits)
+    names = candidates(network, target, factor=None if bounded else FACTOR, base=options.schedule)
     ranks = max(map(len, names.values()), default=1)
     whole = [tuple(min(rank, len(able) - 1) for able in names.values()) for rank in range(ranks)]
     tried = [replace(options, schedule=_schedule(names, choice)) for choice in whole]
@@ -208,7 +238,9 @@ def schedules(
     return found
 
 
-def candidates(network: Network, target: Target, *, factor: float | None = None) -> dict[str, tuple[str, ...]]:
+def candidates(
+    network: Network, target: Target, *, factor: float | None = None, base: Schedule | None = None
+) -> dict[str, tuple[str, ...]]:
     """The kernels that could execute each layer, the default one first, by name of the layer in execution order.
 
     Args:
@@ -216,9 +248,10 @@ def candidates(network: Network, target: Target, *, factor: float | None = None)
         target: whose features they may use.
         factor: leaves out those estimated to cost more than so many times the default, and those on request, which
             spend memory that nobody has set a limit on; ``None`` leaves out none.
+        base: says which adds execute a convolution along with them.
     """
     found = {}
-    for step in lower(network, "net", frozenset(target.features)).steps:
+    for step in lower(network, "net", frozenset(target.features), base).steps:
         able = [kernel for kernel in kernel_registry.candidates(step.site) if kernel.template is not None]
         able = [kernel for kernel in able if factor is None or not kernel.on_request]
         most = float("inf") if factor is None else factor * step.kernel.cost(step.site)
@@ -353,7 +386,7 @@ def _write(work: Path, artifact: Artifact, network: Network, target: Target, opt
             entry.kernel, counted.by_symbol.get(entry.symbol, 0), flash, step.kernel.scratch_bytes(step.site), parts
         )
         for entry, step, (flash, parts) in zip(
-            manifest.steps, program.steps, flash_of_layers(built.image, manifest), strict=True
+            manifest.steps, program.steps, budget.flash_of_layers(built.image, manifest), strict=True
         )
     ]
     taken = Problem([[layer] for layer in layers]).flash(tuple(0 for _ in layers))
@@ -362,27 +395,3 @@ def _write(work: Path, artifact: Artifact, network: Network, target: Target, opt
     found = Measured(tuple(layers), counted.total, unit, built.image.flash_bytes - taken)
     path.write_text(json.dumps(asdict(found)), encoding="utf-8")
     return path
-
-
-def flash_of_layers(image: Image, manifest: Manifest) -> list[tuple[int, dict[str, int]]]:
-    """What each layer takes of a firmware, in execution order.
-
-    Args:
-        image: the firmware.
-        manifest: of the network in it.
-
-    Returns:
-        Bytes of its own code and constants: all symbols that begin with the layer's, its micro-kernels among them. And
-        bytes of each part that it may share with other layers.
-    """
-    shared = {part for entry in manifest.steps for part in entry.parts}
-    sizes: dict[str, int] = {}
-    for symbol in image.symbols:
-        if symbol.kind in ("code", "constant", "data"):
-            sizes[symbol.stem] = sizes.get(symbol.stem, 0) + symbol.size
-    found = []
-    for entry in manifest.steps:
-        own = (name for name in sizes if name == entry.symbol or name.startswith(f"{entry.symbol}_"))
-        alone = sum(sizes[name] for name in own if name not in shared)
-        found.append((alone, {part: sizes.get(part, 0) for part in entry.parts}))
-    return found

@@ -123,6 +123,19 @@ def test_the_least_firmware_that_was_measured_is_found_to_the_byte() -> None:
 
 
 @pytest.mark.qemu
+def test_under_a_limit_on_ram_adds_execute_the_convolution_before_them() -> None:
+    b = Builder(0)
+    x = b.conv(b.input((16, 16, 8)), 8, (1, 1))
+    b.add(x, b.conv(b.conv(x, 4, (1, 1)), 8, (1, 1)))
+    options = Options(isa=M4.features)
+    sizes = budget.sizes(b.build(), (M4,), options)["cortex-m4"]
+    schedule, document = tuning.tune(b.build(), M4, Limits(ram=sizes.ram - 1000), options, QUIET)
+    assert "conv_dsp_add" in {layer.kernel for layer in schedule.layers.values()}
+    assert document["tuned"]["ram_bytes"] <= sizes.ram - 1000
+    assert document["default"]["ram_bytes"] == sizes.ram
+
+
+@pytest.mark.qemu
 def test_limits_that_no_kernels_meet_are_refused() -> None:
     with pytest.raises(DoesNotFit, match="no choice of kernels"):
         tuned(Limits(flash=1000))
