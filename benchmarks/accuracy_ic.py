@@ -163,7 +163,7 @@ class Task:
             name, setting, accuracy, after, weights_bytes(network), macs, widths(network, self.channels), seconds
         )
         say(
-            f"{name:12} {setting:>12} {found.weights_bytes / 1e3:7.2f} kB {accuracy:6.2f} % (before tuning {after:.2f})"
+            f"{name:20} {setting:>12} {found.weights_bytes / 1e3:7.2f} kB {accuracy:6.2f} % (before tuning {after:.2f})"
         )
         return found
 
@@ -213,6 +213,7 @@ def searched(task: Task, kind: MPSType, precisions: tuple[int, ...], strength: f
     after = integer_accuracy(integerize(qnet.eval(), "ic"), task.course)
     course.fit(qnet, SEARCH_EPOCHS, SEARCH_EPOCHS + TUNE_EPOCHS, plain_optimizer(qnet, task.given.scale))
     name = "per channel" if kind is MPSType.PER_CHANNEL else "per layer"
+    name += " or none" if 0 in precisions else ""
     return task.row(name, limit or f"{strength:g}", qnet, after, started)
 
 
@@ -224,6 +225,7 @@ def plans(task: Task, strengths: Sequence[float], limits: Sequence[str]) -> dict
     goals += [(0.0, limit) for limit in limits]
     for name, kind, precisions in (
         ("channel", MPSType.PER_CHANNEL, (0, 2, 4, 8)),
+        ("kept", MPSType.PER_CHANNEL, (2, 4, 8)),
         ("layer", MPSType.PER_LAYER, (2, 4, 8)),
     ):
         for strength, limit in goals:
@@ -243,7 +245,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--test-images", type=int, help="test images; all by default")
     parser.add_argument("--strengths", type=float, nargs="*", default=[1e-6])
     parser.add_argument("--limits", nargs="*", default=["22 kB"], help="sizes of the weights that searches must meet")
-    parser.add_argument("--only", nargs="+", help="keys of rows, such as channel-22kB, layer-1e-06 or fixed-4")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        help="keys of rows, such as channel-22kB, kept-22kB (no channel pruned), layer-1e-06 or fixed-4",
+    )
     parser.add_argument("--scale", type=float, default=0.5, help="of the learning rates after the float seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
