@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from cmsis_nn import compare
-
+from benchmarks.cmsis_nn import compare
 from benchmarks.kernels import NETWORKS, Row, beside
 
 ROW = Row("resnet8", 8, 8, False, 10, 9, None, 0.9, None, None, 0, 0, 0, 0, 0, True, True, [])
