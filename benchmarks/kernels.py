@@ -4,7 +4,7 @@
     python benchmarks/kernels.py --target cortex-m4 --json
     python benchmarks/kernels.py --target cortex-m4 --networks resnet8 --widths 8/8 4/8 --layers
     python benchmarks/kernels.py --target cortex-m4 --cmsis-nn PATH
-    python benchmarks/kernels.py --target cortex-m4 --networks resnet8 --winograd scratch
+    python benchmarks/kernels.py --target cortex-m4 --networks resnet8 --winograd scratch --adds-along
 
 Weights and activations are random: counts depend on shapes, bit widths and the ranges that accumulators can reach, not
 on what a network has learnt. Every row is also compared with the interpreter, tensor by tensor; a difference ends with
@@ -28,7 +28,7 @@ import numpy as np
 from cmsis_nn import compare
 
 from plinio_deploy import storage
-from plinio_deploy.codegen import Manifest, Options, Schedule, generate
+from plinio_deploy.codegen import Manifest, Options, Schedule, fusion, generate
 from plinio_deploy.codegen import registry as kernel_registry
 from plinio_deploy.codegen.kernel import Kernel
 from plinio_deploy.codegen.lower import lower
@@ -133,7 +133,7 @@ def cached_network(name: str, w_bits: int, a_bits: int, folder: Path | None) -> 
     return storage.load(place)
 
 
-def winograd(network: Network, target: Target, where: str) -> Schedule:
+def winograd(network: Network, target: Target, where: str, base: Schedule) -> Schedule:
     """Winograd's method for every layer that it makes faster.
 
     Args:
@@ -141,23 +141,26 @@ def winograd(network: Network, target: Target, where: str) -> Schedule:
         target: what it is for.
         where: ``flash``: weights are transformed when the code is generated, or ``scratch``: while it runs, as fast as
             an arena `ARENA` times as large allows, layers that gain most first.
+        base: of the other layers; says which adds execute a convolution along with them.
     """
     isa = frozenset(target.features)
-    default = lower(network, "net", isa)
+    most = ARENA * lower(network, "net", isa).memory.arena_bytes
     gains: list[tuple[float, str, Kernel]] = []
-    for step in default.steps:
+    for step in lower(network, "net", isa, base).steps:
         for kernel in kernel_registry.candidates(step.site):
             gain = step.kernel.cost(step.site) - kernel.cost(step.site)
             weights = sum(array.nbytes for array in kernel.arrays(step.site))
             dear = weights > 1.1 * sum(array.nbytes for array in step.kernel.arrays(step.site))
             if "winograd" in kernel.name and gain > 0 and dear == (where == "flash"):
                 gains.append((gain, step.site.op.name, kernel))
-    chosen: dict[str, str] = {}
+    chosen = {layer: entry.kernel for layer, entry in base.layers.items()}
+    done: set[str] = set()
     for _, layer, kernel in sorted(gains, key=lambda item: (-item[0], item[1])):
-        tried = {layer: kernel.name, **chosen}
+        tried = {**chosen, layer: kernel.name}
         arena = lower(network, "net", isa, Schedule.of(tried)).memory.arena_bytes
-        if where == "flash" or arena <= ARENA * default.memory.arena_bytes:
+        if layer not in done and (where == "flash" or arena <= most):
             chosen = tried
+            done.add(layer)
     return Schedule.of(chosen)
 
 
@@ -268,6 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=("flash", "scratch"),
         help="Winograd's method where it is faster: weights transformed in flash, or at run time in scratch",
     )
+    parser.add_argument("--adds-along", action="store_true", help="adds along with the convolution before them")
     parser.add_argument("--cmsis-nn", type=Path, metavar="PATH", help="a checkout of CMSIS-NN, to count it as well")
     options = parser.parse_args(arguments)
     target = registry.load(options.target)
@@ -277,7 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = options.widths or (*WIDTHS, *(RESNET8_WIDTHS if name == "resnet8" else ()))
         for widths in chosen:
             network = cached_network(name, widths[0], widths[1], options.cache)
-            schedule = winograd(network, target, options.winograd) if options.winograd else None
+            along = fusion.everywhere(network, frozenset(target.features)) if options.adds_along else Schedule()
+            schedule = winograd(network, target, options.winograd, along) if options.winograd else along
             row = measure(name, network, widths, target, trace=not options.no_trace, schedule=schedule)
             rows.append(beside(row, others.get(name.replace("-", "_"))))
             if not options.json:
