@@ -153,7 +153,7 @@ def winograd(network: Network, target: Target, where: str, base: Schedule) -> Sc
             dear = weights > 1.1 * sum(array.nbytes for array in step.kernel.arrays(step.site))
             if "winograd" in kernel.name and gain > 0 and dear == (where == "flash"):
                 gains.append((gain, step.site.op.name, kernel))
-    chosen = {layer: entry.kernel for layer, entry in base.layers.items()}
+    chosen = {layer: entry.name for layer, entry in base.layers.items()}
     done: set[str] = set()
     for _, layer, kernel in sorted(gains, key=lambda item: (-item[0], item[1])):
         tried = {**chosen, layer: kernel.name}

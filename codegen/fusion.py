@@ -26,9 +26,9 @@ def fused(network: Network, isa: frozenset[str], schedule: Schedule) -> Mapping[
     found: dict[str, Site] = {}
     for op in network.ops:
         wanted = schedule.layers.get(op.name)
-        if isinstance(op, Add) and wanted is not None and wanted.kernel in absorbing:
+        if isinstance(op, Add) and wanted is not None and wanted.name in absorbing:
             taken = {site.producer.op.name for site in found.values() if site.producer is not None}
-            site = _site(network, op, isa, absorbing[wanted.kernel], taken)
+            site = _site(network, op, isa, absorbing[wanted.name], taken)
             if site is not None:
                 found[op.name] = site
     return found
@@ -41,7 +41,7 @@ def everywhere(network: Network, isa: frozenset[str]) -> Schedule:
     for kernel in asked:
         adds = [op.name for op in network.ops if isinstance(op, Add) and op.name not in found]
         tried = Schedule.of({**found, **dict.fromkeys(adds, kernel.name)})
-        found.update({name: tried.layers[name].kernel for name in fused(network, isa, tried)})
+        found.update({name: tried.layers[name].name for name in fused(network, isa, tried)})
     return Schedule.of(found)
 
 

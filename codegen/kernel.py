@@ -50,7 +50,8 @@ class Kernel(ABC):
     """One way to execute one kind of op.
 
     Attributes:
-        name: unique; appears in the manifest and in reports.
+        name: unique; appears in the manifest and in reports. Kernels that differ in numbers only, which a schedule
+            gives as parameters, have names such as ``conv_winograd_scratch(patches=8)``; see `named`.
         template: file below ``templates/`` that renders the body of the layer's function; ``None`` if no code runs.
         parts: file below ``templates/`` that renders what stands before the layer's function, with the same variables:
             micro-kernels in assembly (top-level ``__asm__``) or in C. Each begins with a line ``#part NAME`` and
@@ -95,6 +96,12 @@ class Kernel(ABC):
             site: what to execute.
             emitter: writes C expressions, knows the layer's symbol, and notes which helpers are used.
         """
+
+
+def named(family: str, parameters: Mapping[str, int]) -> str:
+    """The name of a kernel out of several that differ in numbers."""
+    given = ", ".join(f"{name}={value}" for name, value in sorted(parameters.items()))
+    return f"{family}({given})" if given else family
 
 
 def elements_cost(site: Site, per_element: float) -> float:

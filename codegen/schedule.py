@@ -4,6 +4,10 @@
 Layers that it does not name take the cheapest kernel; without ``bands`` every layer runs as a whole::
 
     {"schema": 1, "layers": {"conv1": {"kernel": "conv_dsp"}}, "bands": {"first": "conv1", "last": "conv8", "rows": 3}}
+
+A kernel that has parameters gets them beside its name::
+
+    {"kernel": "conv_winograd_scratch", "parameters": {"patches": 8}}
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from plinio_deploy.codegen import registry
-from plinio_deploy.codegen.kernel import Kernel, Site
+from plinio_deploy.codegen.kernel import Kernel, Site, named
 from plinio_deploy.errors import UsageError
 from plinio_deploy.network import Network
 
@@ -26,12 +30,26 @@ class LayerSchedule(BaseModel):
     """How one layer is executed.
 
     Attributes:
-        kernel: name of the kernel.
+        kernel: name of the kernel, without parameters.
+        parameters: numbers that tell it from others of that name; ``None`` where there is one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     kernel: str
+    parameters: dict[str, int] | None = None
+
+    @staticmethod
+    def of(name: str) -> LayerSchedule:
+        """The schedule that gives a layer the kernel of a full name."""
+        family, _, rest = name.partition("(")
+        given = (part.split("=") for part in rest.rstrip(")").split(", ") if part)
+        return LayerSchedule(kernel=family, parameters={key: int(value) for key, value in given} or None)
+
+    @property
+    def name(self) -> str:
+        """The full name of the kernel."""
+        return named(self.kernel, self.parameters or {})
 
 
 class Bands(BaseModel):
@@ -66,8 +84,8 @@ class Schedule(BaseModel):
 
     @staticmethod
     def of(kernels: Mapping[str, str], bands: Bands | None = None) -> Schedule:
-        """The schedule that gives each layer the kernel of a name."""
-        layers = {layer: LayerSchedule(kernel=name) for layer, name in sorted(kernels.items())}
+        """The schedule that gives each layer the kernel of a full name."""
+        layers = {layer: LayerSchedule.of(name) for layer, name in sorted(kernels.items())}
         return Schedule(layers=layers, bands=bands)
 
     def dump(self) -> bytes:
@@ -121,11 +139,11 @@ class Schedule(BaseModel):
         wanted = self.layers.get(site.op.name)
         if wanted is None:
             return next(iter(able.values())) if able else registry.choose(site)
-        if wanted.kernel not in able:
+        if wanted.name not in able:
             raise UsageError(
                 f"the scheduled kernel does not execute this {site.op.kind}",
                 where=f"layer {site.op.name}, features {sorted(site.isa) or 'none'}",
-                got=wanted.kernel,
+                got=wanted.name,
                 expected="one of " + ", ".join(able),
             )
-        return able[wanted.kernel]
+        return able[wanted.name]

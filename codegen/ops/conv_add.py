@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from plinio_deploy.codegen.emit import Emitter
-from plinio_deploy.codegen.kernel import Kernel, Site, same_layout
+from plinio_deploy.codegen.kernel import Kernel, Site, named, same_layout
 from plinio_deploy.codegen.liveness import round_up
 from plinio_deploy.codegen.ops.add import AddPlain
 from plinio_deploy.codegen.ops.conv_dsp import ConvDsp
-from plinio_deploy.codegen.ops.conv_winograd import ConvWinograd, ConvWinograd2, ConvWinograd4, ConvWinograd8
+from plinio_deploy.codegen.ops.conv_winograd import PATCHES, ConvWinograd, ConvWinogradScratch, for_patches
 from plinio_deploy.codegen.pack import Array
 from plinio_deploy.network import Add, AddRescale
 
@@ -120,16 +120,8 @@ class _Staged(ConvWinograd):
         return True
 
 
-class _Staged2(_Staged, ConvWinograd2):
-    pass
-
-
-class _Staged4(_Staged, ConvWinograd4):
-    pass
-
-
-class _Staged8(_Staged, ConvWinograd8):
-    pass
+class _StagedScratch(_Staged, ConvWinogradScratch):
+    """The same, weights transformed while the code runs."""
 
 
 class ConvWinogradAdd(ConvAdd):
@@ -142,25 +134,12 @@ class ConvWinogradAdd(ConvAdd):
     on_request: ClassVar[bool] = True
 
 
-class ConvWinograd2Add(ConvWinogradAdd):
-    """`ConvWinograd2`, likewise."""
-
-    name: ClassVar[str] = "conv_winograd_2_add"
-    own: ClassVar[Kernel] = _Staged2()
-
-
-class ConvWinograd4Add(ConvWinogradAdd):
-    """`ConvWinograd4`, likewise."""
-
-    name: ClassVar[str] = "conv_winograd_4_add"
-    own: ClassVar[Kernel] = _Staged4()
+def _winograd_add(patches: int) -> ConvWinogradAdd:
+    """`ConvWinogradScratch`, likewise."""
+    own = for_patches(_StagedScratch, "conv_winograd_scratch", patches)()
+    name = named("conv_winograd_scratch_add", {"patches": patches})
+    made: type[ConvWinogradAdd] = type("ConvWinogradScratchAdd", (ConvWinogradAdd,), {"name": name, "own": own})
+    return made()
 
 
-class ConvWinograd8Add(ConvWinogradAdd):
-    """`ConvWinograd8`, likewise."""
-
-    name: ClassVar[str] = "conv_winograd_8_add"
-    own: ClassVar[Kernel] = _Staged8()
-
-
-KERNELS = (ConvDspAdd(), ConvWinogradAdd(), ConvWinograd2Add(), ConvWinograd4Add(), ConvWinograd8Add())
+KERNELS = (ConvDspAdd(), ConvWinogradAdd(), *map(_winograd_add, PATCHES))

@@ -10,7 +10,7 @@ from plinio_deploy.codegen.dsp import blocks, layer, winograd, winograd_assembly
 from plinio_deploy.codegen.dsp.blocks import CHANNELS
 from plinio_deploy.codegen.dsp.winograd import COLUMNS, FOUR, ROWS, Filters, Patch, Steps
 from plinio_deploy.codegen.emit import Emitter
-from plinio_deploy.codegen.kernel import Kernel, Site
+from plinio_deploy.codegen.kernel import Kernel, Site, named
 from plinio_deploy.codegen.pack import Array
 from plinio_deploy.codegen.window import window
 from plinio_deploy.network import Conv, Hi32
@@ -23,6 +23,9 @@ MOST_FILTERED = 72
 
 REACH = 4092
 """Most bytes from the first output of a patch to the last: the offset of a store."""
+
+PATCHES = (2, 4, 8)
+"""For how many patches weights may be transformed at once: choices of a schedule."""
 
 BLOCK = 400.0
 """Instructions per patch and four output channels besides products."""
@@ -121,17 +124,20 @@ class ConvWinograd(Kernel):
         return self._window_at(site) + (_patch(site).window_bytes if _gathers(site) else 0)
 
 
-class ConvWinograd2(ConvWinograd):
-    """Weights take the flash that they have bits; four output channels at a time are transformed for some patches."""
+class ConvWinogradScratch(ConvWinograd):
+    """Weights take the flash that they have bits; four output channels at a time are transformed for some patches.
 
-    name: ClassVar[str] = "conv_winograd_2"
-    patches: ClassVar[int] = 2
+    Attributes:
+        patches: for how many at most: the parameter that a schedule gives.
+    """
+
+    patches: ClassVar[int]
 
     def handles(self, site: Site) -> bool:
         """The same, of fewer channels and more patches."""
         if not super().handles(site) or site.inputs[0].channels > MOST_FILTERED:
             return False
-        return self.patches == ConvWinograd2.patches or 2 * _count(site) > self.patches
+        return self.patches == PATCHES[0] or 2 * _count(site) > self.patches
 
     def cost(self, site: Site) -> float:
         """The same, and for each strip of patches the transform of all weights."""
@@ -147,18 +153,9 @@ class ConvWinograd2(ConvWinograd):
         return winograd.filters_of(_conv(site))
 
 
-class ConvWinograd4(ConvWinograd2):
-    """Twice as many patches."""
-
-    name: ClassVar[str] = "conv_winograd_4"
-    patches: ClassVar[int] = 4
-
-
-class ConvWinograd8(ConvWinograd2):
-    """Twice as many again."""
-
-    name: ClassVar[str] = "conv_winograd_8"
-    patches: ClassVar[int] = 8
+def for_patches(kernel: type[ConvWinogradScratch], family: str, patches: int) -> type[ConvWinogradScratch]:
+    """The kernel of a family for a number of patches."""
+    return type(kernel.__name__, (kernel,), {"name": named(family, {"patches": patches}), "patches": patches})
 
 
 def _conv(site: Site) -> Conv:
@@ -198,4 +195,7 @@ def _inside(site: Site) -> Steps:
     return Steps(width * channels, channels)
 
 
-KERNELS = (ConvWinograd(), ConvWinograd2(), ConvWinograd4(), ConvWinograd8())
+KERNELS = (
+    ConvWinograd(),
+    *(for_patches(ConvWinogradScratch, "conv_winograd_scratch", patches)() for patches in PATCHES),
+)

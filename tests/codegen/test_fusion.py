@@ -17,7 +17,7 @@ from tests.codegen.harness import build_library, check_case, kernel_names, make_
 from tests.codegen.test_cores import check_on
 from tests.networks import Builder
 
-KERNELS = ("conv_dsp_add", "conv_winograd_add", "conv_winograd_2_add")
+KERNELS = ("conv_dsp_add", "conv_winograd_add", "conv_winograd_scratch_add(patches=2)")
 DSP = frozenset({"dsp"})
 SHAPES = ((5, 7, 8), (4, 6, 16), (1, 1, 5), (3, 3, 6))
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,20 @@ def test_a_schedule_comes_back_from_its_file(tmp_path: Path) -> None:
     schedule = Schedule.of({"b": "linear_plain", "a": "conv_plain"})
     path = tmp_path / "schedule.json"
     path.write_bytes(schedule.dump())
+    assert Schedule.load(path) == schedule
+
+
+def test_parameters_of_a_kernel_stand_beside_its_name(tmp_path: Path) -> None:
+    name = "conv_winograd_scratch(patches=8)"
+    schedule = Schedule.of({"a": name, "b": "conv_plain"})
+    assert schedule.layers["a"].parameters == {"patches": 8}
+    assert [schedule.layers[layer].name for layer in "ab"] == [name, "conv_plain"]
+    path = tmp_path / "schedule.json"
+    path.write_bytes(schedule.dump())
+    assert json.loads(path.read_text())["layers"] == {
+        "a": {"kernel": "conv_winograd_scratch", "parameters": {"patches": 8}},
+        "b": {"kernel": "conv_plain"},
+    }
     assert Schedule.load(path) == schedule
 
 

@@ -18,7 +18,7 @@ from tests.codegen.test_dsp import ARM, CLANG
 from tests.codegen.winograd_cases import WINOGRAD, asked
 from tests.networks import Builder
 
-KERNELS = ("conv_winograd", "conv_winograd_2", "conv_winograd_4", "conv_winograd_8")
+KERNELS = ("conv_winograd", *(f"conv_winograd_scratch(patches={patches})" for patches in (2, 4, 8)))
 DSP = frozenset({"dsp"})
 TRIED = (*product(KERNELS[:2], WINOGRAD), (KERNELS[2], "shapes"))
 
@@ -52,7 +52,7 @@ def test_compilers_take_the_assembly(flags: tuple[str, ...], tmp_path: Path) -> 
     if shutil.which(flags[0]) is None:
         pytest.skip(f"not installed: {flags[0]}")
     network = WINOGRAD["shapes"]()
-    case = make_case(network, isa=sorted(DSP), schedule=asked(network, "conv_winograd_2"))
+    case = make_case(network, isa=sorted(DSP), schedule=asked(network, KERNELS[1]))
     case.artifact.write(tmp_path)
     compile_c([*flags, *ARM, *STRICT, "-c", "-o", str(tmp_path / "layers.o"), str(tmp_path / "net_layers.c")])
 
@@ -71,4 +71,4 @@ def test_only_a_schedule_chooses_it() -> None:
     scratch = {kernel.name: kernel.scratch_bytes(site) for kernel in last}
     assert [scratch[name] for name in KERNELS] == sorted(scratch.values())
     flash = {kernel.name: sum(array.nbytes for array in kernel.arrays(site)) for kernel in last}
-    assert flash["conv_winograd"] - flash["conv_winograd_2"] == 16 * 16 * (32 - 9)
+    assert flash["conv_winograd"] - flash[KERNELS[1]] == 16 * 16 * (32 - 9)
