@@ -69,9 +69,9 @@ class Output:
     shift: int
 
 
-# Stack of the micro-kernels: start of the patch, its end, constants, output, end of the weights of a run, bytes from an
-# output pixel to the next; sizes of runs; what the patch's sum takes from each accumulator, four words per pixel.
-_PATCH, _END, _CONSTANTS, _OUT, _LAST, _STRIDE, _SIZES = 0, 4, 8, 12, 16, 20, 24
+# Stack of the micro-kernels: start of the patch, its end, constants, output, end of the weights of whole blocks, bytes
+# from an output pixel to the next; what the patch's sum takes from each accumulator, four words per pixel, and the sum.
+_PATCH, _END, _CONSTANTS, _OUT, _LAST, _STRIDE, _SUMS = 0, 4, 8, 12, 16, 20, 24
 
 
 @dataclass(frozen=True)
@@ -85,45 +85,31 @@ class Direct:
     signed: bool
 
 
-def frame_bytes(runs: Sequence[Run], pixels: int) -> int:
+def frame_bytes(run: Run, pixels: int) -> int:
     """Stack of a micro-kernel besides saved registers."""
-    sums = 16 * pixels + 4 if any(run.variant.sums for run in runs) else 0
-    return _sums_at(runs) + sums
+    return _SUMS + (16 * pixels + 4 if run.variant.sums else 0)
 
 
-def _sums_at(runs: Sequence[Run]) -> int:
-    return _SIZES + 4 * len(runs)
-
-
-def products(pixels: int, layout: Columns, runs: Sequence[Run], out: Output, direct: Direct | None = None) -> Lines:
-    """A whole micro-kernel: one or two pixels by all channels.
+def products(pixels: int, layout: Columns, run: Run, out: Output, direct: Direct | None = None) -> Lines:
+    """A whole micro-kernel: one or two pixels by all channels of a run.
 
     Called as ``(patch, out, weights, constants)``; behind the patch lies the sum of each pixel's codes. With ``direct``
-    the patch is one of bytes, and sums are taken here.
+    the patch is one of bytes, and sums are taken here. How many blocks there are is no part of it, only whether there
+    are whole ones, and how many channels the last one has if they are fewer.
     """
-    frame = frame_bytes(runs, pixels)
+    frame = frame_bytes(run, pixels)
     lines = ["push {r4-r11, lr}", f"sub sp, #{frame}", f"str r0, [sp, #{_PATCH}]", f"str r1, [sp, #{_OUT}]"]
     lines += ["mov r1, r2", "ldr r2, [r3], #4", "add r2, r0", f"str r2, [sp, #{_END}]"]
-    for index in range(1 + len(runs)):
-        lines += ["ldr r2, [r3], #4", f"str r2, [sp, #{_STRIDE + 4 * index}]"]
-    lines += [f"str r3, [sp, #{_CONSTANTS}]"]
-    sums = _sums_at(runs)
-    if direct is not None and any(run.variant.sums for run in runs):
-        lines += _sum(direct, sums)
-    label = 1
-    for index, run in enumerate(runs):
-        if run.variant.sums:
-            lines += _sums_of(run.variant, pixels, direct, sums)
-        if run.whole > 1:
-            lines += [f"ldr r2, [sp, #{_SIZES + 4 * index}]", "add r2, r1", f"str r2, [sp, #{_LAST}]"]
-        if run.whole:
-            lines += [f"{label}:"] if run.whole > 1 else []
-            lines += _block(pixels, layout, run.variant, out, CHANNELS, label + 1, direct, sums)
-            lines += [f"ldr r0, [sp, #{_LAST}]", "cmp r1, r0", f"bne {label}b"] if run.whole > 1 else []
-            label += 2
-        if run.rest:
-            lines += _block(pixels, layout, run.variant, out, run.rest, label + 1, direct, sums)
-            label += 2
+    lines += ["ldr r2, [r3], #4", f"str r2, [sp, #{_STRIDE}]"]
+    lines += ["ldr r2, [r3], #4", "add r2, r1", f"str r2, [sp, #{_LAST}]", f"str r3, [sp, #{_CONSTANTS}]"]
+    if run.variant.sums:
+        lines += _sum(direct) if direct is not None else []
+        lines += _sums_of(run.variant, pixels, direct)
+    if run.whole:
+        lines += ["1:", *_block(pixels, layout, run.variant, out, CHANNELS, 2, direct)]
+        lines += [f"ldr r0, [sp, #{_LAST}]", "cmp r1, r0", "bne 1b"]
+    if run.rest:
+        lines += _block(pixels, layout, run.variant, out, run.rest, 3, direct)
     return [*lines, f"add sp, #{frame}", "pop {r4-r11, pc}"]
 
 
@@ -147,20 +133,20 @@ def _flipped(direct: Direct, register: str) -> Lines:
     return [f"eor {register}, {register}, #0x80808080"] if direct.signed else []
 
 
-def _sum(direct: Direct, sums: int) -> Lines:
+def _sum(direct: Direct) -> Lines:
     """The sum of a patch of bytes, kept where the last multiple of it will lie."""
     lines = ["mov r3, #0", "mov r12, #0", f"ldr lr, [sp, #{_END}]", "9:", "ldr r2, [r0], #4"]
     lines += [*_flipped(direct, "r2"), "usada8 r3, r2, r12, r3", "cmp r0, lr", "bne 9b"]
-    return [*lines, f"str r3, [sp, #{sums + 16}]"]
+    return [*lines, f"str r3, [sp, #{_SUMS + 16}]"]
 
 
-def _sums_of(variant: Variant, pixels: int, direct: Direct | None, sums: int) -> Lines:
+def _sums_of(variant: Variant, pixels: int, direct: Direct | None) -> Lines:
     """Store what the sums of the patch add to each accumulator."""
     lines = [f"ldr r0, [sp, #{_END}]"] if direct is None else []
     for pixel in range(pixels):
-        lines += [f"ldr r2, [r0, #{4 * pixel}]" if direct is None else f"ldr r2, [sp, #{sums + 16}]"]
+        lines += [f"ldr r2, [r0, #{4 * pixel}]" if direct is None else f"ldr r2, [sp, #{_SUMS + 16}]"]
         for lane, factor in enumerate(_factors(variant)):
-            lines += [*_large("r3", factor), "mul r3, r3, r2", f"str r3, [sp, #{sums + 16 * pixel + 4 * lane}]"]
+            lines += [*_large("r3", factor), "mul r3, r3, r2", f"str r3, [sp, #{_SUMS + 16 * pixel + 4 * lane}]"]
     return lines
 
 
@@ -172,13 +158,12 @@ def _block(
     channels: int,
     label: int,
     direct: Direct | None,
-    sums: int,
 ) -> Lines:
     """One block: accumulators start, products, requantization, stores."""
     lines = [PRODUCTS, f"ldr r0, [sp, #{_PATCH}]", f"ldr r2, [sp, #{_CONSTANTS}]"]
     lines += ["ldm r2, {r8-r11}"] if pixels == 2 and not variant.sums else []
     lines += ["ldm r2!, {r4-r7}", f"str r2, [sp, #{_CONSTANTS}]"]
-    lines += _start(pixels, variant, sums)
+    lines += _start(pixels, variant)
     lines += [f"{label}:"] if layout.loops else []
     turn = _turn_of_two(variant) if pixels == 2 else _turn_of_one(variant, direct)
     lines += [f".rept {layout.unroll // (2 if pixels == 2 else 4)}", *turn, ".endr"]
@@ -221,15 +206,15 @@ def _shifted(left: int) -> str:
     return f", {'lsl' if left > 0 else 'asr'} #{abs(left)}" if left else ""
 
 
-def _start(pixels: int, variant: Variant, sums: int) -> Lines:
+def _start(pixels: int, variant: Variant) -> Lines:
     lines: Lines = []
     if not variant.sums:
         return lines
     if variant.chain:
-        return chain.start(PIXELS[:pixels], variant, sums)
+        return chain.start(PIXELS[:pixels], variant, _SUMS)
     first = PIXELS[0]
     for pixel in reversed(range(pixels)):
-        lines += [f"add lr, sp, #{sums + 16 * pixel}", "ldm lr, {r2, r3, r12, lr}"]
+        lines += [f"add lr, sp, #{_SUMS + 16 * pixel}", "ldm lr, {r2, r3, r12, lr}"]
         taken = zip(PIXELS[pixel], first, ("r2", "r3", "r12", "lr"), strict=True)
         lines += [f"sub {to}, {start}, {part}" for to, start, part in taken]
     return lines

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from plinio_deploy.codegen.dsp.columns import Columns
 from plinio_deploy.codegen.pack import Array
-from plinio_deploy.network import Conv, Hi32, Linear, Tensor
+from plinio_deploy.network import Conv, Hi32, Linear, Tensor, runs_of
 
 CHANNELS = 4
 """Output channels of a block."""
@@ -107,6 +107,12 @@ class Run:
         """Channels of the last block if they are fewer than four, else 0."""
         return self.channels % CHANNELS
 
+    @property
+    def kernel(self) -> str:
+        """What a micro-kernel for it is called; runs with the same name have the same."""
+        blocks = f"rest{self.rest}" if self.rest and not self.whole else self.rest or ""
+        return f"products_{self.variant.name}{f'_{blocks}' if blocks else ''}"
+
 
 @dataclass(frozen=True, eq=False)
 class Sums:
@@ -148,17 +154,31 @@ FEW = 28
 """Weights of a channel up to which they are packed as if of 8 bits: little to store, less to do around the products."""
 
 
+MAX_RUNS = 12
+"""Most runs of a layer; with more changes of width all channels are packed like the widest."""
+
+
 def runs(op: Conv | Linear, found: Sums) -> tuple[Run, ...] | None:
-    """The runs of a layer with the fastest variant for each; ``None`` if some run fits none."""
-    result = []
-    few = op.weights.codes[0].size <= FEW
-    for bits, first, count in op.weights.runs():
-        choices = VARIANTS[8 if few else bits]
-        variant = next((v for v in choices if _fits(v, op, found, range(first, first + count))), None)
+    """The runs of a layer with the fastest variant for each; ``None`` if some run fits none.
+
+    Every run but the last has whole blocks: where the width changes within four channels, the widest of them counts.
+    """
+    result: list[Run] = []
+    for bits, first, count in runs_of(_widths(op)):
+        variant = next((v for v in VARIANTS[bits] if _fits(v, op, found, range(first, first + count))), None)
         if variant is None:
             return None
         result.append(Run(variant, first, count))
     return tuple(result)
+
+
+def _widths(op: Conv | Linear) -> list[int]:
+    """Bits as which the weights of each channel are packed."""
+    bits = op.weights.bits
+    if op.weights.codes[0].size <= FEW:
+        return [8] * len(bits)
+    packed = [max(bits[c // CHANNELS * CHANNELS :][:CHANNELS]) for c in range(len(bits))]
+    return packed if len(runs_of(packed)) <= MAX_RUNS else [max(bits)] * len(bits)
 
 
 def _fits(variant: Variant, op: Conv | Linear, found: Sums, channels: range) -> bool:
@@ -229,7 +249,7 @@ def _words(variant: Variant, codes: tuple[Row, Row, Row, Row]) -> list[int]:
 def arrays(
     op: Conv | Linear, layout: Columns, found: Sums, parts: tuple[Run, ...], sizes: tuple[int, int]
 ) -> tuple[Array, ...]:
-    """Weights as words; constants: sizes, and per block four starts and four multipliers.
+    """Weights as words; constants: per run sizes, then per block four starts and four multipliers.
 
     Args:
         op: the layer.
@@ -242,8 +262,9 @@ def arrays(
     flat = weights.codes.reshape(weights.out_channels, -1).astype(int)
     places = layout.order(weights.codes.shape[-1])
     words: list[int] = []
-    constants = [*sizes, *(4 * layout.words * run.variant.words // 2 * run.whole for run in parts)]
+    constants: list[int] = []
     for run in parts:
+        constants += [*sizes, 4 * layout.words * run.variant.words // 2 * run.whole]
         for first in range(run.first, run.first + run.channels, CHANNELS):
             channels = list(range(first, min(first + CHANNELS, run.first + run.channels)))
             rows = [flat[c].tolist() for c in channels]
@@ -253,8 +274,18 @@ def arrays(
     comment = f"{weights.out_channels} channels in blocks of four, {widths} bits, packed for the micro-kernel"
     return (
         Array("_w", "uint32_t", tuple(words), comment),
-        Array("_q", "int32_t", tuple(constants), "sizes; per block of four channels first accumulators, multipliers"),
+        Array("_q", "int32_t", tuple(constants), "per run sizes; per block of four first accumulators, multipliers"),
     )
+
+
+def places(layout: Columns, found: Sums, parts: tuple[Run, ...]) -> list[tuple[int, int]]:
+    """Where weights and constants of each run begin in the arrays, in elements."""
+    before = [(0, 0)]
+    for run in parts:
+        weights = layout.words * run.variant.words // 2 * run.blocks
+        constants = 3 + (3 if found.shift else 2) * CHANNELS * run.blocks
+        before.append((before[-1][0] + weights, before[-1][1] + constants))
+    return before[:-1]
 
 
 def _block(variant: Variant, rows: list[list[int]], places: list[tuple[int, int]]) -> list[int]:

@@ -15,9 +15,6 @@ from plinio_deploy.codegen.kernel import Site
 from plinio_deploy.codegen.pack import Array
 from plinio_deploy.network import Conv, Hi32, Linear
 
-MAX_RUNS = 6
-"""Most runs of one width: each has its own inner loop."""
-
 MAX_ROW = 4000
 """Most bytes of an output pixel: the next one is reached by the offset of a store."""
 
@@ -41,10 +38,6 @@ def fits(site: Site) -> bool:
         return False
     if not isinstance(op.requant, Hi32) or site.output.row_bytes > MAX_ROW:
         return False
-    found = op.weights.runs()
-    per_byte = 8 // site.output.bits
-    if len(found) > MAX_RUNS or any(first % per_byte for _, first, _ in found):
-        return False
     return blocks.runs(op, blocks.sums(op, site.inputs[0])) is not None
 
 
@@ -60,7 +53,7 @@ def plan(site: Site) -> tuple[Sums, tuple[Run, ...]]:
 def products_cost(site: Site, layout: Columns, pixels: int, *, direct: bool = False) -> float:
     """Estimated instructions of one call of ``products``."""
     _, parts = plan(site)
-    total = 20.0
+    total = 20.0 * len(parts)
     for run in parts:
         block = BLOCK if pixels == 2 else 0.7 * BLOCK
         word = WORD[run.variant.name] - (0.0 if pixels == 2 else 5.0) + (1.25 if direct else 0.0)
@@ -99,15 +92,16 @@ def variables(
     source, requant = site.inputs[0], weighted(site).requant
     sums = any(run.variant.sums for run in parts)
     lanes = range(8 // source.bits)
+    out = output(site, found)
     return {
         "layout": layout,
-        "runs": parts,
+        "runs": list(zip(parts, blocks.places(layout, found, parts), strict=True)),
         "pixels": pixels,
         "direct": direct is not None,
         "sums": sums,
         "counted": counted(layout),
         "asm_widen": widen(layout, pixels, signed=source.signed, sums=sums),
-        "asm_products": assembly.products(pixels, layout, parts, output(site, found), direct),
+        "kernels": {run.kernel: (run, assembly.products(pixels, layout, run, out, direct)) for run in parts},
         "shift": found.shift,
         "flip": sum(1 << (source.bits * (i + 1) - 1) for i in lanes) if source.signed else 0,
         "clamp": requant.clamp,

@@ -58,7 +58,7 @@ def conv_shapes(seed: int = 0) -> Network:
 def conv_widths(a_bits: int, seed: int = 0) -> Network:
     """Every width and sign of weights and outputs, runs of several widths, clamps, for one width of inputs."""
     b = Builder(seed + a_bits, name=f"conv_widths{a_bits}")
-    weights = ((2,), (4,), (8,), (8, 8, 8, 8, 4, 4, 4, 4, 2, 2))
+    weights = ((2,), (4,), (8,), (8, 8, 8, 4, 4, 4, 2, 2, 2, 2))
     for signed in (False, True):
         x = b.input((3, 5, 6), b.quantizer(a_bits, signed))
         y = b.input((4, 3, 3), b.quantizer(a_bits, signed))

@@ -128,9 +128,9 @@ def test_layers_with_equal_micro_kernels_share_them() -> None:
         x = b.conv(x, 8, (1, 1), out=u8, relu=True)
     b.conv(x, 7, (1, 1), out=u8, relu=True)
     text = generate(b.build(), Options(isa=("dsp",))).files["net_layers.c"].decode()
-    assert re.findall(r'"(\w+_products):', text) == [
-        "net_l00_conv0_products",
-        "net_l02_conv2_products",
+    assert re.findall(r'"(\w+_products\w+):', text) == [
+        "net_l00_conv0_products_raw8",
+        "net_l02_conv2_products_raw8_3",
     ]
     assert re.findall(r"static void (\w+_body)", text) == ["net_l00_conv0_body", "net_l02_conv2_body"]
     assert text.count("    net_l00_conv0_body(in, out, scratch, ") == 2

@@ -15,6 +15,7 @@ from plinio_deploy.codegen.dsp.blocks import (
     CHAIN4,
     DIGIT8,
     FEW,
+    MAX_RUNS,
     RAW2,
     RAW8,
     WIDE4,
@@ -82,3 +83,18 @@ def test_a_half_of_a_word_is_the_sum_of_two_channels(rows: list[list[int]]) -> N
             for half, place in ((word & 0xFFFF, low), (word >> 16, high)):
                 signed = half - (half >> 15 << 16)
                 assert signed == rows[2 * pair][place] + 256 * rows[2 * pair + 1][place]
+
+
+@given(st.lists(st.sampled_from([2, 4, 8]), min_size=1, max_size=80))
+def test_runs_have_whole_blocks_and_hold_every_channel(bits: list[int]) -> None:
+    codes = np.ones((len(bits), FEW + 1), dtype=np.int8)
+    ones = np.ones(len(bits), dtype=np.int32)
+    op = Linear("l", "x", "y", Weights(codes, tuple(bits)), ones, Hi32(ones, 0, (0, 255)))
+    found = runs(op, sums(op, U8))
+    assert found is not None
+    assert len(found) <= MAX_RUNS
+    assert [run.first for run in found] == [sum(r.channels for r in found[:i]) for i in range(len(found))]
+    assert sum(run.channels for run in found) == len(bits)
+    assert all(run.rest == 0 for run in found[:-1])
+    for run in found:
+        assert run.variant.bits >= max(bits[run.first : run.first + run.channels])
