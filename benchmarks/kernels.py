@@ -5,6 +5,7 @@
     python benchmarks/kernels.py --target cortex-m4 --networks resnet8 --widths 8/8 4/8 --layers
     python benchmarks/kernels.py --target cortex-m4 --cmsis-nn PATH
     python benchmarks/kernels.py --target cortex-m4 --networks resnet8 --winograd scratch --adds-along
+    python benchmarks/kernels.py --target cortex-m4 --networks mobilenetv1-025 --widths 8/8 --max-arena 27668
 
 Weights and activations are random: counts depend on shapes, bit widths and the ranges that accumulators can reach, not
 on what a network has learnt. Every row is also compared with the interpreter, tensor by tensor; a difference ends with
@@ -33,11 +34,13 @@ from plinio_deploy.codegen import registry as kernel_registry
 from plinio_deploy.codegen.kernel import Kernel
 from plinio_deploy.codegen.lower import lower
 from plinio_deploy.codegen.manifest import FILE
+from plinio_deploy.codegen.streaming import within
 from plinio_deploy.errors import DoesNotFit, PlinioDeployError
-from plinio_deploy.measure import Step, input_bytes, reference
+from plinio_deploy.measure import input_bytes, reference
 from plinio_deploy.network import Network
 from plinio_deploy.pipeline.build import Project
 from plinio_deploy.pipeline.calibration.bench import roomy
+from plinio_deploy.pipeline.measure import steps_of
 from plinio_deploy.targets import build as builder
 from plinio_deploy.targets import registry
 from plinio_deploy.targets.runners import for_target
@@ -72,6 +75,8 @@ class Row:
         fits: whether the firmware fits the target's memory; if not, it was counted in all that the emulator has, which
             changes nothing but where things lie.
         exact: whether every tensor of every layer equals the interpreter's.
+        bands: layers that run in bands of rows to stay within `--max-arena`, multiply-accumulates that this repeats and
+            bytes of rows that it copies; `None` where all run as a whole.
         layers: what each layer takes: name, kernel, MACs, instructions, cycles.
         cmsis_nn_instructions_per_mac, cmsis_nn_cycles_per_mac: of CMSIS-NN on the same network at 8 bits, if counted.
     """
@@ -93,6 +98,7 @@ class Row:
     weights_bytes: int
     fits: bool
     exact: bool
+    bands: dict[str, str | int] | None
     layers: list[dict[str, str | int | None]]
     cmsis_nn_instructions_per_mac: float | None = None
     cmsis_nn_cycles_per_mac: float | None = None
@@ -172,9 +178,13 @@ def measure(
     *,
     trace: bool = True,
     schedule: Schedule | None = None,
+    max_arena: int | None = None,
 ) -> Row:
-    """Generate, build, run and compare one network."""
-    artifact = generate(network, Options(isa=target.features, schedule=schedule or Schedule()))
+    """Generate, build, run and compare one network; its first layers in bands of rows if the arena is above a limit."""
+    options = Options(isa=target.features, schedule=schedule or Schedule())
+    if max_arena is not None:
+        options = replace(options, schedule=within(network, frozenset(options.isa), options.schedule, max_arena))
+    artifact = generate(network, options)
     manifest = Manifest.parse(artifact.files[FILE])
     rng = np.random.default_rng(SEED)
     codes = tuple(
@@ -195,8 +205,7 @@ def measure(
         runner, sample = for_target(target), input_bytes(network, data)
         outputs = runner.run(built.elf, RunRequest("outputs", sample, 1, count))
         traced = runner.run(built.elf, RunRequest("trace", sample, 1)).outputs if trace else b""
-    steps = [Step(step.layer, step.tensor, step.bytes) for step in manifest.steps]
-    expected = reference(network, data, steps, 1)
+    expected = reference(network, data, steps_of(manifest), 1)
     exact = outputs.outputs == expected.outputs.tobytes() and (not trace or traced == expected.trace.tobytes())
     counted = outputs.instructions
     return Row(
@@ -217,6 +226,7 @@ def measure(
         weights_bytes=built.network_constant_bytes,
         fits=fits,
         exact=exact,
+        bands=None if manifest.bands is None else manifest.bands.model_dump(),
         layers=_layers(manifest, counted.by_symbol if counted else {}, outputs.cycles),
     )
 
@@ -273,6 +283,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--adds-along", action="store_true", help="adds along with the convolution before them")
     parser.add_argument("--cmsis-nn", type=Path, metavar="PATH", help="a checkout of CMSIS-NN, to count it as well")
+    parser.add_argument(
+        "--max-arena", type=int, metavar="BYTES", help="run first layers in bands of rows where the arena is above this"
+    )
     options = parser.parse_args(arguments)
     target = registry.load(options.target)
     rows: list[Row] = []
@@ -283,7 +296,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             network = cached_network(name, widths[0], widths[1], options.cache)
             along = fusion.everywhere(network, frozenset(target.features)) if options.adds_along else Schedule()
             schedule = winograd(network, target, options.winograd, along) if options.winograd else along
-            row = measure(name, network, widths, target, trace=not options.no_trace, schedule=schedule)
+            trace, limit = not options.no_trace, options.max_arena
+            row = measure(name, network, widths, target, trace=trace, schedule=schedule, max_arena=limit)
             rows.append(beside(row, others.get(name.replace("-", "_"))))
             if not options.json:
                 show(rows[-1], layers=options.layers)
@@ -306,6 +320,9 @@ def show(row: Row, *, layers: bool) -> None:
         f"  flash {row.flash_bytes}  code {row.code_bytes}  weights {row.weights_bytes}"
         f"  {'exact' if row.exact else 'WRONG'}"
     )
+    if row.bands is not None:
+        print("    {count} bands of {rows} rows from {first} to {last}".format(**row.bands), end=": ")
+        print("{recomputed_macs} MACs repeated, {copied_bytes} bytes copied".format(**row.bands))
     for layer in row.layers if layers else ():
         macs = int(layer["macs"] or 0)
         counts = [value if isinstance(value, int) else None for value in (layer["instructions"], layer["cycles"])]

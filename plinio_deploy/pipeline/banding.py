@@ -7,7 +7,6 @@ import math
 from dataclasses import replace
 
 from plinio_deploy.codegen import Options
-from plinio_deploy.codegen.lower import lower
 from plinio_deploy.codegen.streaming import within
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import DoesNotFit
@@ -25,7 +24,7 @@ def with_bands(network: Network, target: Target, limits: Limits, options: Option
         target: what the firmware is for.
         limits: of the firmware; only that on RAM counts here.
         options: of the code generator.
-        terminal: told which layers run in bands, or what the least arena is if that does not suffice.
+        terminal: told what the least arena is if bands do not suffice.
     """
     options = replace(options, isa=target.features)
     if limits.ram is None:
@@ -34,17 +33,10 @@ def with_bands(network: Network, target: Target, limits: Limits, options: Option
     over = budget.excess(sizes, Limits(ram=limits.ram), slack=0.0).get("ram", 0.0)
     if over <= 0:
         return options
-    whole = sizes[target.name].arena
+    max_arena = sizes[target.name].arena - math.ceil(over)
     try:
-        schedule = within(network, frozenset(target.features), options.schedule, whole - math.ceil(over))
+        schedule = within(network, frozenset(target.features), options.schedule, max_arena)
     except DoesNotFit as error:
         terminal.note(f"{target.name}: {error}")
         return options
-    bands = schedule.bands
-    assert bands is not None, "the arena as it was is too large"
-    arena = lower(network, options.prefix, frozenset(target.features), schedule).memory.arena_bytes
-    terminal.note(
-        f"{target.name}: layers {bands.first} to {bands.last} take turns, {bands.rows} rows at a time: an arena of"
-        f" {arena} bytes instead of {whole}, which misses the limit on ram by {over:.0f} bytes"
-    )
     return replace(options, schedule=schedule)

@@ -32,7 +32,6 @@ from plinio_deploy.pipeline import (
     train,
     tuning,
 )
-from plinio_deploy.pipeline.banding import with_bands
 from plinio_deploy.pipeline.rehearse import rehearse
 from plinio_deploy.pipeline.request import METHODS, Request
 from plinio_deploy.pipeline.stage import Record
@@ -208,14 +207,7 @@ def tune_only(request: Request, terminal: Terminal) -> dict[str, Record]:
     workspace.check_writable()
     with workspace.locked():
         return {
-            target.name: tuning.run(
-                workspace.tune(target.name),
-                network,
-                target,
-                limits,
-                with_bands(network, target, limits, options, terminal),
-                terminal,
-            )
+            target.name: tuning.run(workspace.tune(target.name), network, target, limits, options, terminal)
             for target in targets
         }
 

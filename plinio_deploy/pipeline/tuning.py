@@ -32,6 +32,7 @@ from plinio_deploy.errors import DoesNotFit, UsageError
 from plinio_deploy.network import Network
 from plinio_deploy.packing import pack
 from plinio_deploy.pipeline import budget
+from plinio_deploy.pipeline.banding import with_bands
 from plinio_deploy.pipeline.build import Project
 from plinio_deploy.pipeline.calibration.bench import roomy
 from plinio_deploy.pipeline.choice import Candidate, Choice, Problem, choose
@@ -119,7 +120,8 @@ def tune(
 ) -> tuple[Schedule, dict[str, Any]]:
     """The schedule that costs least within the limits, and how it was found (``tuning.json``).
 
-    Under a limit on RAM, adds that execute the convolution before them are tried as well (`codegen.fusion`).
+    Under a limit on RAM, adds that execute the convolution before them (`codegen.fusion`) and layers in bands of rows
+    (`codegen.bands`) are tried as well.
 
     Raises:
         DoesNotFit: no choice was found within the limits.
@@ -127,7 +129,8 @@ def tune(
     bases = [Schedule()]
     if limits.ram is not None:
         along = fusion.everywhere(network, frozenset(target.features))
-        bases += [along] if along.layers else []
+        banded = with_bands(network, target, limits, replace(options, schedule=Schedule()), terminal).schedule
+        bases += [base for base in (along, banded) if base != Schedule()]
     found: list[tuple[Schedule, dict[str, Any]]] = []
     missed: list[DoesNotFit] = []
     for base in bases:
@@ -157,7 +160,7 @@ def _tune(
     names = candidates(network, target, factor=None if bounded else FACTOR, base=options.schedule)
     ranks = max(map(len, names.values()), default=1)
     whole = [tuple(min(rank, len(able) - 1) for able in names.values()) for rank in range(ranks)]
-    tried = [replace(options, schedule=_schedule(names, choice)) for choice in whole]
+    tried = [_chosen(names, choice, options) for choice in whole]
     measured = _measure_all(tried, network, target, terminal)
     layers = [
         [_of_rank(measured[rank].layers[index], rank) for rank in range(len(able))]
@@ -168,7 +171,7 @@ def _tune(
     choice, sizes = _within(network, target, limits, options, names, layers, dict(zip(whole, around, strict=True)))
     tuned, basis = measured[0], _sizes(network, target, options) if bounded else None
     if choice != default:
-        (tuned,) = _measure_all([replace(options, schedule=_schedule(names, choice))], network, target, terminal)
+        (tuned,) = _measure_all([_chosen(names, choice, options)], network, target, terminal)
         fits = basis is None or not budget.excess({target.name: basis}, limits, slack=0.0)
         if fits and tuned.total >= measured[0].total:
             choice, tuned, sizes = default, measured[0], basis
@@ -193,7 +196,7 @@ def _tune(
             for (name, able, index) in zip(names, layers, choice, strict=True)
         ],
     }
-    return _schedule(names, choice), document
+    return _chosen(names, choice, options).schedule, document
 
 
 def schedules(
@@ -212,7 +215,8 @@ def schedules(
         workspace: of the run.
         network: the integer network.
         targets: those with kernels of their own that miss a limit on memory with them are tuned for it: fast kernels
-            where they gain most per byte. Where that finds nothing, the check at the end says what is missed.
+            where they gain most per byte. Others that miss a limit on RAM run layers in bands of rows. Where that finds
+            nothing, the check at the end says what is missed.
         limits: of the firmware.
         options: of the code generator.
         terminal: told what goes on.
@@ -221,9 +225,12 @@ def schedules(
     found: dict[str, Schedule] = {}
     for target in targets:
         over: Mapping[str, float] = {}
-        if target.features and {"flash", "ram"} & set(limits.given()):
+        tunable = target.runner != "host" and (always or bool(target.features))
+        if tunable and _bounded(limits):
             over = budget.excess(budget.sizes(network, (target,), options), limits, slack=0.0)
-        if target.runner == "host" or not (always or over):
+        if not tunable and limits.ram is not None:
+            found[target.name] = with_bands(network, target, limits, options, terminal).schedule
+        if not (tunable and (always or over)):
             continue
         folder = workspace.tune(target.name)
         try:
@@ -234,7 +241,8 @@ def schedules(
         found[target.name] = Schedule.load(folder.path / SCHEDULE)
         if over:
             text = ", ".join(f"{name} by {value:.0f} bytes" for name, value in over.items())
-            terminal.note(f"{target.name}: smaller kernels in places, for the fast ones miss the limit on {text}")
+            how = "smaller kernels in places" if found[target.name].bands is None else "layers in bands of rows"
+            terminal.note(f"{target.name}: {how}, for the fast ones miss the limit on {text}")
     return found
 
 
@@ -248,12 +256,12 @@ def candidates(
         target: whose features they may use.
         factor: leaves out those estimated to cost more than so many times the default, and those on request, which
             spend memory that nobody has set a limit on; ``None`` leaves out none.
-        base: says which adds execute a convolution along with them.
+        base: says which adds execute a convolution along with them, and which layers run in bands of rows.
     """
     found = {}
     for step in lower(network, "net", frozenset(target.features), base).steps:
         able = [kernel for kernel in kernel_registry.candidates(step.site) if kernel.template is not None]
-        able = [kernel for kernel in able if factor is None or not kernel.on_request]
+        able = [item for item in able if (factor is None or not item.on_request) and all(map(item.handles, step.sites))]
         most = float("inf") if factor is None else factor * step.kernel.cost(step.site)
         found[step.site.op.name] = tuple(
             kernel.name for kernel in able if kernel.name == step.kernel.name or kernel.cost(step.site) <= most
@@ -261,8 +269,9 @@ def candidates(
     return found
 
 
-def _schedule(names: Mapping[str, Sequence[str]], choice: Choice) -> Schedule:
-    return Schedule.of({layer: able[index] for (layer, able), index in zip(names.items(), choice, strict=True)})
+def _chosen(names: Mapping[str, Sequence[str]], choice: Choice, options: Options) -> Options:
+    kernels = {layer: able[index] for (layer, able), index in zip(names.items(), choice, strict=True)}
+    return replace(options, schedule=Schedule.of(kernels, options.schedule.bands))
 
 
 def _of_rank(candidate: Candidate, rank: int) -> Candidate:
@@ -298,12 +307,12 @@ def _within(
 
     @functools.cache
     def arena(choice: Choice) -> int:
-        program = lower(network, options.prefix, frozenset(target.features), _schedule(names, choice))
-        return program.memory.arena_bytes
+        schedule = _chosen(names, choice, options).schedule
+        return lower(network, options.prefix, frozenset(target.features), schedule).memory.arena_bytes
 
     @functools.cache
     def sizes_of(choice: Choice) -> budget.Sizes:
-        return _sizes(network, target, replace(options, schedule=_schedule(names, choice)))
+        return _sizes(network, target, _chosen(names, choice, options))
 
     problem = Problem(layers)
     smallest = tuple(min(range(len(able)), key=lambda index: (able[index].alone, index)) for able in layers)
@@ -313,7 +322,8 @@ def _within(
     # than that says how much it is.
     rest = {"flash": min(around.values()), "ram": sizes.ram - sizes.arena}
     for _ in range(TRIES):
-        room = {name: None if limit is None else limit - rest[name] for name, limit in _bytes(limits).items()}
+        given = [(name, getattr(limits, name)) for name in rest]
+        room = {name: None if limit is None else limit - rest[name] for name, limit in given}
         chosen = choose(replace(problem, max_flash=room["flash"], max_arena=room["ram"], arena=arena))
         if chosen is None:
             break
@@ -334,10 +344,6 @@ def _within(
         expected=", ".join(f"at most {limit} of {name}" for name, limit in limits.given().items() if name != "cycles"),
         hints=("raise the limits", "search for a smaller network: plinio-deploy run --methods pit,mps"),
     )
-
-
-def _bytes(limits: Limits) -> dict[str, int | None]:
-    return {"flash": limits.flash, "ram": limits.ram}
 
 
 def _measure_all(tried: Sequence[Options], network: Network, target: Target, terminal: Terminal) -> list[Measured]:
@@ -380,11 +386,8 @@ def _write(work: Path, artifact: Artifact, network: Network, target: Target, opt
     counted = result.cycles or result.instructions
     assert counted is not None, "this runner counts"
     program = lower(network, options.prefix, frozenset(options.isa), options.schedule)
-
     layers = [
-        Candidate(
-            entry.kernel, counted.by_symbol.get(entry.symbol, 0), flash, step.kernel.scratch_bytes(step.site), parts
-        )
+        Candidate(entry.kernel, counted.by_symbol.get(entry.symbol, 0), flash, step.scratch_bytes, parts)
         for entry, step, (flash, parts) in zip(
             manifest.steps, program.steps, budget.flash_of_layers(built.image, manifest), strict=True
         )

@@ -7,6 +7,7 @@ from plinio_deploy import storage
 from plinio_deploy.cli import main
 from plinio_deploy.codegen import Schedule
 from plinio_deploy.pipeline.generate import load_project
+from tests.networks import Builder
 from tests.plinio_deploy.cli.conftest import RunJson
 from tests.plinio_deploy.toy import toy
 
@@ -35,3 +36,14 @@ def test_a_schedule_from_a_file(run_json: RunJson, toy_out: Path, tmp_path: Path
     assert {name: item.kernel for name, item in manifest.schedule.items()} == {layer: "conv_plain"}
     (tmp_path / "schedule.json").write_bytes(Schedule.of({layer: "conv_dsp"}).dump())
     assert "conv_plain" in str(run_json(*words, code=2)["error"])
+
+
+def test_an_arena_within_a_limit_or_the_least_that_there_is(run_json: RunJson, tmp_path: Path) -> None:
+    b = Builder(0)
+    x = b.conv(b.conv(b.input((16, 16, 3)), 8, padding=(1, 1, 1, 1)), 8, padding=(1, 1, 1, 1))
+    storage.save(b.build(b.linear(b.flatten(b.max_pool(x, (4, 4), (4, 4))), 3)), tmp_path / "network")
+    words = ("generate", "--network", str(tmp_path / "network"), "--out", str(tmp_path / "out"), "--max-arena")
+    facts = run_json(*words, "2k")["facts"]
+    assert facts["arena_bytes"] <= 2048
+    assert facts["bands"]["recomputed_macs"] == 0
+    assert "bytes at least" in str(run_json(*words, "100", code=5)["error"])
