@@ -139,6 +139,12 @@ def cached_network(name: str, w_bits: int, a_bits: int, folder: Path | None) -> 
     return storage.load(place)
 
 
+def schedule_of(network: Network, target: Target, where: str | None, *, adds_along: bool) -> Schedule:
+    """The schedule that ``--winograd`` and ``--adds-along`` ask for."""
+    base = fusion.everywhere(network, frozenset(target.features)) if adds_along else Schedule()
+    return winograd(network, target, where, base) if where else base
+
+
 def winograd(network: Network, target: Target, where: str, base: Schedule) -> Schedule:
     """Winograd's method for every layer that it makes faster.
 
@@ -294,8 +300,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = options.widths or (*WIDTHS, *(RESNET8_WIDTHS if name == "resnet8" else ()))
         for widths in chosen:
             network = cached_network(name, widths[0], widths[1], options.cache)
-            along = fusion.everywhere(network, frozenset(target.features)) if options.adds_along else Schedule()
-            schedule = winograd(network, target, options.winograd, along) if options.winograd else along
+            schedule = schedule_of(network, target, options.winograd, adds_along=options.adds_along)
             trace, limit = not options.no_trace, options.max_arena
             row = measure(name, network, widths, target, trace=trace, schedule=schedule, max_arena=limit)
             rows.append(beside(row, others.get(name.replace("-", "_"))))

@@ -193,7 +193,7 @@ def filters(op: Conv, found: Filters) -> Array:
 
 def variant(scale: int) -> Variant:
     """What accumulators hold whose sums are larger by some bits."""
-    return Variant("winograd", 16, (scale,) * 4, nested=False, offsets=(0, 0, 0, 0), words=4)
+    return Variant("winograd", 16, (scale, scale, scale, scale), nested=False, offsets=(0, 0, 0, 0), words=4)
 
 
 def constants(op: Conv, found: Sums, scale: int) -> Array:

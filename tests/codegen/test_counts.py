@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.kernels import make_network, measure
+from benchmarks.kernels import make_network, measure, schedule_of
 from plinio_deploy.targets import registry, toolchains
 
 COUNTS = Path(__file__).with_name("counts.json")
@@ -24,16 +24,21 @@ PIN = "PLINIO_DEPLOY_PIN_COUNTS" in os.environ
 made = cache(make_network)
 
 
+def label(row: dict[str, Any]) -> str:
+    asked = [f"winograd-{row['winograd']}"] if row.get("winograd") else []
+    asked += ["adds-along"] if row.get("adds_along") else []
+    return "-".join([row["target"], row["network"], f"w{row['w_bits']}a{row['a_bits']}", *asked])
+
+
 @pytest.mark.qemu
-@pytest.mark.parametrize(
-    "row", PINNED["rows"], ids=lambda row: f"{row['target']}-{row['network']}-w{row['w_bits']}a{row['a_bits']}"
-)
+@pytest.mark.parametrize("row", PINNED["rows"], ids=label)
 def test_count_is_the_pinned_one(row: dict[str, Any]) -> None:
     target = registry.load(row["target"])
     version = toolchains.require(target.toolchain).version
     widths = (row["w_bits"], row["a_bits"])
     network = made(row["network"], *widths)
-    measured = measure(row["network"], network, widths, target, trace=False)
+    schedule = schedule_of(network, target, row.get("winograd"), adds_along=row.get("adds_along", False))
+    measured = measure(row["network"], network, widths, target, trace=False, schedule=schedule)
     assert measured.exact
     if PIN:
         row["instructions"] = measured.instructions
