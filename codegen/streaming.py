@@ -101,7 +101,10 @@ def _largest(
     low, middle, high = 0, 0, len(stage) - 1
     while low <= high:
         tried = schedule.model_copy(update={"bands": stage[middle]})
-        program = lower(network, "net", isa, tried)
+        try:
+            program = lower(network, "net", isa, tried)
+        except UsageError:  # the schedule has layers that run as a whole only, such as adds along with a convolution
+            break
         least = min(least, program.memory.arena_bytes)
         if program.memory.arena_bytes <= max_arena:
             fitting, low = (extra_cost(program), tried), middle + 1

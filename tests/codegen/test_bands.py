@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from plinio_deploy.artifact import Artifact
 from plinio_deploy.codegen import Manifest, Options, Schedule, generate
 from plinio_deploy.codegen.bands import divide, runs_in_bands
+from plinio_deploy.codegen.fusion import everywhere
 from plinio_deploy.codegen.lower import lower
 from plinio_deploy.codegen.schedule import Bands
 from plinio_deploy.codegen.streaming import within
@@ -154,12 +155,12 @@ def test_every_row_is_computed_once_and_read_where_it_lies(seed: int) -> None:
             assert rows == list(range(network.tensors[op.output].shape[0]))
             for piece in stage.pieces[op.name]:
                 for name, read in zip((*op_inputs(op), op.output), (*piece.inputs, piece.rows), strict=True):
-                    there = stage.rolling[name].rows[piece.band] if name in stage.rolling else range(1 << 20)
-                    assert set(read) <= set(there)
+                    if name in stage.rolling:
+                        assert set(read) <= set(stage.rolling[name].rows[piece.band])
         for rolling in stage.rolling.values():
             for band, kept in enumerate(rolling.kept[:-1]):
                 assert set(kept) <= set(rolling.rows[band])
-                assert set(rolling.rows[band + 1]) - set(kept) <= set(range(kept.stop, 1 << 20))
+                assert all(row >= kept.stop for row in set(rolling.rows[band + 1]) - set(kept))
 
             assert not rolling.kept[-1]
 
@@ -204,6 +205,21 @@ def test_a_limit_that_holds_anyway_changes_nothing_and_one_that_cannot_be_met_na
     banded = within(network, DSP, Schedule(), least)
     assert banded.bands is not None
     assert lower(network, "net", DSP, banded).memory.arena_bytes == least < whole
+
+
+def test_layers_that_are_scheduled_as_a_whole_stay_whole() -> None:
+    b = Builder(0)
+    x = b.conv(b.conv(b.input((16, 8, 3)), 8, padding=(1, 1, 1, 1)), 8, padding=(1, 1, 1, 1))
+    y = b.add(x, b.conv(x, 8, (1, 1)))
+    network = b.build(b.linear(b.flatten(b.max_pool(y, (4, 4), (4, 4))), 3))
+    along = everywhere(network, DSP)
+    assert along.layers
+    whole = lower(network, "net", DSP, along).memory.arena_bytes
+    bands = within(network, DSP, along, whole - 1).bands
+    assert bands is not None
+    assert bands.last in (network.ops[0].name, network.ops[1].name)
+    with pytest.raises(UsageError, match="executed along with another"):
+        lower(network, "net", DSP, along.model_copy(update={"bands": bands.model_copy(update={"last": "add3"})}))
 
 
 def test_a_schedule_with_bands_reads_back(tmp_path: Path) -> None:
