@@ -53,6 +53,8 @@ WIDTHS = ((8, 8), (4, 8), (2, 8))
 """Bits of weights and activations, of every network."""
 RESNET8_WIDTHS = ((4, 4), (2, 2))
 """The same, of ResNet8 alone."""
+MIXED = 0
+"""As the width of weights: 2, 4 or 8 bits, drawn per channel."""
 SEED = 0
 ARENA = 1.1
 """How much larger the arena may get for ``--winograd scratch``."""
@@ -64,7 +66,7 @@ class Row:
 
     Attributes:
         network: its name.
-        w_bits, a_bits: widths of weights and of activations inside; inputs and outputs have 8 bits.
+        w_bits, a_bits: widths of weights (0: several) and of activations inside; inputs and outputs have 8 bits.
         winograd: whether some convolution was executed by Winograd's method.
         instructions_per_mac: of one inference, over nominal multiply-accumulates; `None` where the runner cannot count.
         cycles_per_mac: likewise.
@@ -109,7 +111,7 @@ def make_network(name: str, w_bits: int, a_bits: int) -> Network:
     import torch
 
     from plinio_deploy.integerize import integerize
-    from plinio_deploy.quantization import QuantConfig, quantize
+    from plinio_deploy.quantization import LayerConfig, QuantConfig, quantize
     from plinio_deploy.recipes.models import DSCNN, Autoencoder, MobileNetV1, ResNet8
 
     models = {
@@ -123,7 +125,15 @@ def make_network(name: str, w_bits: int, a_bits: int) -> Network:
     torch.manual_seed(SEED)
     model = make().eval()
     samples = torch.rand(4, *shape)
-    quantized = quantize(model, samples[:1], QuantConfig(w_bits=w_bits, a_bits=a_bits))
+    config = QuantConfig(w_bits=w_bits or 8, a_bits=a_bits)
+    quantized = quantize(model, samples[:1], config)
+    if w_bits == MIXED:
+        rng, paths = np.random.default_rng(SEED), {node.name: node.path for node in quantized.nodes}
+        layers = {
+            paths[layer]: LayerConfig(tuple(int(bits) for bits in rng.choice((2, 4, 8), len(channels))), a_bits)
+            for layer, channels in quantized.channels.outputs.items()
+        }
+        quantized = quantize(model, samples[:1], replace(config, layers=layers))
     quantized.calibrate([samples])
     return integerize(quantized.eval(), name.replace("-", "_"))
 
@@ -139,10 +149,23 @@ def cached_network(name: str, w_bits: int, a_bits: int, folder: Path | None) -> 
     return storage.load(place)
 
 
-def schedule_of(network: Network, target: Target, where: str | None, *, adds_along: bool) -> Schedule:
-    """The schedule that ``--winograd`` and ``--adds-along`` ask for."""
+def schedule_of(
+    network: Network, target: Target, where: str | None, *, adds_along: bool, wider: bool = False
+) -> Schedule:
+    """The schedule that ``--winograd``, ``--adds-along`` and ``--wide`` ask for; the first goes before the others."""
     base = fusion.everywhere(network, frozenset(target.features)) if adds_along else Schedule()
+    base = wide(network, target) if wider else base
     return winograd(network, target, where, base) if where else base
+
+
+def wide(network: Network, target: Target) -> Schedule:
+    """Weights of 8 bits with half as much flash again, for every layer that it makes faster."""
+    chosen = {}
+    for step in lower(network, "net", frozenset(target.features)).steps:
+        for kernel in kernel_registry.candidates(step.site):
+            if "_wide" in kernel.name and kernel.cost(step.site) < step.kernel.cost(step.site):
+                chosen[step.site.op.name] = kernel.name
+    return Schedule.of(chosen)
 
 
 def winograd(network: Network, target: Target, where: str, base: Schedule) -> Schedule:
@@ -266,7 +289,7 @@ def beside(row: Row, other: compare.Figures | None) -> Row:
 
 
 def _widths(text: str) -> tuple[int, int]:
-    weights, activations = (int(part) for part in text.split("/"))
+    weights, activations = (MIXED if part == "mixed" else int(part) for part in text.split("/"))
     return weights, activations
 
 
@@ -276,7 +299,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", required=True)
     parser.add_argument("--json", action="store_true", help="print a list of rows")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
-    parser.add_argument("--widths", nargs="+", type=_widths, metavar="W/A", help="bits of weights and activations")
+    parser.add_argument(
+        "--widths", nargs="+", type=_widths, metavar="W/A", help="bits of weights, or mixed, and of activations"
+    )
     parser.add_argument("--cache", type=Path, help="folder in which the integer networks are kept")
     parser.add_argument("--no-trace", action="store_true", help="compare outputs only: half the time on slow targets")
     parser.add_argument("--layers", action="store_true", help="print every layer")
@@ -288,6 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="Winograd's method where it is faster: weights transformed in flash, or at run time in scratch",
     )
     parser.add_argument("--adds-along", action="store_true", help="adds along with the convolution before them")
+    parser.add_argument("--wide", action="store_true", help="8-bit weights in half as much flash again where faster")
     parser.add_argument("--cmsis-nn", type=Path, metavar="PATH", help="a checkout of CMSIS-NN, to count it as well")
     parser.add_argument(
         "--max-arena", type=int, metavar="BYTES", help="run first layers in bands of rows where the arena is above this"
@@ -300,7 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = options.widths or (*WIDTHS, *(RESNET8_WIDTHS if name == "resnet8" else ()))
         for widths in chosen:
             network = cached_network(name, widths[0], widths[1], options.cache)
-            schedule = schedule_of(network, target, options.winograd, adds_along=options.adds_along)
+            schedule = schedule_of(network, target, options.winograd, adds_along=options.adds_along, wider=options.wide)
             trace, limit = not options.no_trace, options.max_arena
             row = measure(name, network, widths, target, trace=trace, schedule=schedule, max_arena=limit)
             rows.append(beside(row, others.get(name.replace("-", "_"))))

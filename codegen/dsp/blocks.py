@@ -60,7 +60,7 @@ class Variant:
     @property
     def room(self) -> tuple[int, ...]:
         """Per channel, the bits that an accumulator has for its sum."""
-        first = self.scales[1] + 12 if self.chain else 32
+        first = self.scales[1] + (16 if self.bits == 8 else 12) if self.chain else 32
         return (first, *(32 - scale for scale in self.scales[1:]))
 
 
@@ -71,6 +71,9 @@ WIDE4 = Variant("wide4", 4, (0, 4, 8, 0), nested=False, offsets=(8, 8, 8, 8), wo
 RAW2 = Variant("raw2", 2, (0, 2, 4, 6), nested=True, offsets=(2, 2, 2, 2), words=1)
 CHAIN4 = Variant("chain4", 4, (0, 8, 12, 12), nested=False, offsets=(8, 8, 0, 0), words=2, chain=True)
 CHAIN2 = Variant("chain2", 2, (0, 12, 12, 0), nested=False, offsets=(2, 2, 2, 2), words=1, chain=True)
+CHAIN8 = Variant("chain8", 8, (0, 8, 8, 8), nested=False, offsets=(128, 128, 128, 0), words=6, chain=True)
+"""Half as much flash again, and a third fewer instructions: only where it is asked for."""
+
 VARIANTS: Mapping[int, tuple[Variant, ...]] = {8: (RAW8, DIGIT8, WIDE8), 4: (CHAIN4, WIDE4), 2: (CHAIN2, RAW2)}
 """By bit width, the fastest first; each channel's sums have to fit what its scale leaves of 32 bits.
 
@@ -158,14 +161,15 @@ MAX_RUNS = 12
 """Most runs of a layer; with more changes of width all channels are packed like the widest."""
 
 
-def runs(op: Conv | Linear, found: Sums) -> tuple[Run, ...] | None:
-    """The runs of a layer with the fastest variant for each; ``None`` if some run fits none.
+def runs(op: Conv | Linear, found: Sums, *, wide: bool = False) -> tuple[Run, ...] | None:
+    """The runs of a layer with the fastest variant for each, or `CHAIN8` for all; ``None`` if some run fits none.
 
     Every run but the last has whole blocks: where the width changes within four channels, the widest of them counts.
     """
     result: list[Run] = []
-    for bits, first, count in runs_of(_widths(op)):
-        variant = next((v for v in VARIANTS[bits] if _fits(v, op, found, range(first, first + count))), None)
+    for bits, first, count in runs_of([8] * op.weights.out_channels if wide else _widths(op)):
+        variants = (CHAIN8,) if wide else VARIANTS[bits]
+        variant = next((v for v in variants if _fits(v, op, found, range(first, first + count))), None)
         if variant is None:
             return None
         result.append(Run(variant, first, count))
@@ -219,6 +223,12 @@ def _chained(variant: Variant, low: Row, high: Row) -> int:
     return word
 
 
+def _overlapping(low: Row, high: Row) -> list[int]:
+    """Operands of `CHAIN8` for one word of a patch: in each half a channel's digit and 256 times the next channel."""
+    halves = [[row[i] + 128 + 256 * row[i + 1] & 0xFFFF for i in range(CHANNELS - 1)] for row in (low, high)]
+    return [first | second << 16 for first, second in zip(*halves, strict=True)]
+
+
 def _half(variant: Variant, weights: Row) -> int:
     """One code's weights for four channels as packed bits: 32 for 8-bit weights, else 16 or 8."""
     if variant is RAW8:
@@ -234,6 +244,8 @@ def _half(variant: Variant, weights: Row) -> int:
 
 def _words(variant: Variant, codes: tuple[Row, Row, Row, Row]) -> list[int]:
     """Packed weights of two words of a patch: low and high half of the first, of the second."""
+    if variant is CHAIN8:
+        return [word for pair in (codes[:2], codes[2:]) for word in _overlapping(*pair)]
     if variant.chain:
         first, second = _chained(variant, *codes[:2]), _chained(variant, *codes[2:])
         return [first, second] if variant.bits == 4 else [first | second << 2]
@@ -323,6 +335,9 @@ def _starts(variant: Variant, biases: list[int]) -> list[int]:
 def _chain_starts(variant: Variant, scaled: list[int]) -> list[int]:
     """The mask, and P, Q and V of biases scaled as the variant says."""
     first, second, third, last = scaled
+    if variant is CHAIN8:
+        q, v = (second >> 8) + third, (third >> 8) + last
+        return [0, _wrap(first + second), _wrap(q), _wrap(v)]
     above = 0 if variant.scales[3] else first << 12
     starts = (MASKS[variant.name], first + second, (second >> variant.scales[1]) + third, last + above)
     return [_wrap(value) for value in starts]

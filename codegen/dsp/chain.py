@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Four channels in three accumulators: fewer products than channels, for weights of 4 and 2 bits.
+"""Four channels in three accumulators: fewer products than channels.
 
 An accumulator of 32 bits is wide for the sum ``A`` of one channel of such weights, and too narrow for two. Three
 accumulators that overlap hold four channels. See `blocks.Variant`::
@@ -14,13 +14,16 @@ the way has to fit anything: only the last ones count, and what they can reach i
 A half of a weight word is multiplied as it is, so one instruction per accumulator makes an operand: ``AND`` of a mask
 and the packed word turned by some bits. What turns from one half into the other is packed in the other half. The first
 accumulator of pixel 0 is the mask and that of pixel 1 the operand, until the sums of channel 0 come there.
+
+Weights of 8 bits leave no room for that in a half: ``chain8`` stores its three operands, ``P = A0 + 2^8 A1``,
+``Q = A1 + 2^8 A2`` and ``V = A2 + 2^8 A3``, and need not make them. Each tells 8 bits of what the one before lacks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from plinio_deploy.codegen.dsp.blocks import CHAIN4, Variant
+from plinio_deploy.codegen.dsp.blocks import CHAIN4, CHAIN8, Variant
 
 _OPERANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "chain4": (("{w}, #0x0f0f0f0f", "{mask}, {w}, ror #8", "{w}, #0xf000f000"),),
@@ -59,6 +62,8 @@ def start(pixels: Pixels, variant: Variant, sums: int) -> list[str]:
 
 def factors(variant: Variant) -> tuple[int, ...]:
     """How often the patch's sum is contained in P, Q and V; one number where it is the same."""
+    if variant is CHAIN8:
+        return (variant.offsets[0],)
     low, above = (variant.offsets[0] * (1 + (1 << variant.scales[1])), variant.offsets[1])
     return (low, above) if variant is CHAIN4 else (low,)
 
@@ -66,6 +71,13 @@ def factors(variant: Variant) -> tuple[int, ...]:
 def turn_of_two(pixels: Pixels, variant: Variant) -> list[str]:
     """Two words of the patch of two pixels: r2, r3; weights in r12 and lr."""
     mask, operand = pixels[0][0], pixels[1][0]
+    if variant is CHAIN8:
+        stored = (mask, operand, "r12")
+        lines = [f"ldm r1!, {{{', '.join(stored)}}}", "ldrd r2, r3, [r0], #8"]
+        for lane, weights in enumerate(stored, 1):
+            for acc, x in zip(pixels, ("r2", "r3"), strict=True):
+                lines += [f"smlad {acc[lane]}, {weights}, {x}, {acc[lane]}"]
+        return lines * 2
     load = "ldrd r2, r3, [r0], #8"
     both = [("r2", pixels[0]), ("r3", pixels[1])]
     if variant is CHAIN4:
@@ -78,6 +90,12 @@ def turn_of_two(pixels: Pixels, variant: Variant) -> list[str]:
 def turn_of_one(pixel: Sequence[str], variant: Variant, xs: Sequence[str]) -> list[str]:
     """Four words of the patch of one pixel, in ``xs``; weights in r10 and r11."""
     lines: list[str] = []
+    if variant is CHAIN8:
+        for x in xs:
+            lines += ["ldm r1!, {r10, r11, r12}"]
+            stored = zip(pixel[1:], ("r10", "r11", "r12"), strict=True)
+            lines += [f"smlad {acc}, {weights}, {x}, {acc}" for acc, weights in stored]
+        return lines
     for index, x in enumerate(xs):
         weights = ("r10", "r11")[index % 2 if variant is CHAIN4 else index // 2]
         if index % 2 == 0 and (variant is CHAIN4 or index == 0):
@@ -102,6 +120,10 @@ def separate(pixel: Sequence[str], variant: Variant) -> list[str]:
     """The sums of the four channels, scaled as the variant says, in the four registers."""
     first, p, q, v = pixel
     up = variant.scales[1]
+    if variant is CHAIN8:
+        lines = [f"uxtb r2, {v}", f"sub r2, {q}, r2, lsl #8", "uxth r2, r2", f"sub r2, {p}, r2, lsl #8"]
+        lines += [f"sbfx {first}, r2, #0, #24", f"sub {p}, {p}, {first}", f"sub {q}, {q}, {p}, asr #8"]
+        return [*lines, f"sub {v}, {v}, {q}, asr #8"]
     lines = [f"ubfx r2, {q}, #0, #12", f"sub r2, {p}, r2, lsl #{up}", f"sbfx {first}, r2, #0, #{up + 12}"]
     lines += [f"sub {p}, {p}, {first}", f"sub {q}, {q}, {p}, asr #{up}"]
     return lines if variant is CHAIN4 else [*lines, f"sub {v}, {v}, {first}, lsl #12"]

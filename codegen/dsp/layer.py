@@ -19,6 +19,7 @@ MAX_ROW = 4000
 """Most bytes of an output pixel: the next one is reached by the offset of a store."""
 
 WORD = {"raw8": 12.0, "digit8": 12.0, "wide8": 15.0, "wide4": 15.0, "raw2": 13.5, "chain4": 10.5, "chain2": 10.5}
+WORD["chain8"] = 8.0
 """Instructions per word of a patch of two pixels by four channels."""
 
 BLOCK = 42.0
@@ -31,28 +32,28 @@ def weighted(site: Site) -> Conv | Linear:
     return site.op
 
 
-def fits(site: Site) -> bool:
-    """Whether the target has the instructions, and the layer's accumulators can be packed."""
+def fits(site: Site, *, wide: bool = False) -> bool:
+    """Whether the target has the instructions, and the layer's accumulators can be packed, ``wide``: as `CHAIN8`."""
     op = site.op
     if "dsp" not in site.isa or not isinstance(op, Conv | Linear):
         return False
     if not isinstance(op.requant, Hi32) or site.output.row_bytes > MAX_ROW:
         return False
-    return blocks.runs(op, blocks.sums(op, site.inputs[0])) is not None
+    return blocks.runs(op, blocks.sums(op, site.inputs[0]), wide=wide) is not None
 
 
-def plan(site: Site) -> tuple[Sums, tuple[Run, ...]]:
+def plan(site: Site, *, wide: bool) -> tuple[Sums, tuple[Run, ...]]:
     """The accumulators and the runs of a layer that `fits`."""
     op = weighted(site)
     found = blocks.sums(op, site.inputs[0])
-    parts = blocks.runs(op, found)
+    parts = blocks.runs(op, found, wide=wide)
     assert parts is not None
     return found, parts
 
 
-def products_cost(site: Site, layout: Columns, pixels: int, *, direct: bool = False) -> float:
+def products_cost(site: Site, layout: Columns, pixels: int, *, direct: bool = False, wide: bool = False) -> float:
     """Estimated instructions of one call of ``products``."""
-    _, parts = plan(site)
+    _, parts = plan(site, wide=wide)
     total = 20.0 * len(parts)
     for run in parts:
         block = BLOCK if pixels == 2 else 0.7 * BLOCK
@@ -61,9 +62,9 @@ def products_cost(site: Site, layout: Columns, pixels: int, *, direct: bool = Fa
     return total
 
 
-def arrays(site: Site, layout: Columns, pixels: int, *, direct: bool = False) -> tuple[Array, ...]:
+def arrays(site: Site, layout: Columns, pixels: int, *, direct: bool = False, wide: bool = False) -> tuple[Array, ...]:
     """Packed weights and constants."""
-    found, parts = plan(site)
+    found, parts = plan(site, wide=wide)
     sizes = ((2 if direct else 4 * pixels) * layout.words, site.output.row_bytes)
     return blocks.arrays(weighted(site), layout, found, parts, sizes)
 
@@ -85,10 +86,10 @@ def output(site: Site, found: Sums) -> Output:
 
 
 def variables(
-    site: Site, layout: Columns, pixels: int, emitter: Emitter, direct: Direct | None = None
+    site: Site, layout: Columns, pixels: int, emitter: Emitter, direct: Direct | None = None, *, wide: bool = False
 ) -> Mapping[str, object]:
     """What ``parts/dsp_products.c.j2`` needs."""
-    found, parts = plan(site)
+    found, parts = plan(site, wide=wide)
     source, requant = site.inputs[0], weighted(site).requant
     sums = any(run.variant.sums for run in parts)
     lanes = range(8 // source.bits)

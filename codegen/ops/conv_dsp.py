@@ -20,16 +20,21 @@ PER_SEGMENT = 30.0
 
 
 class ConvDsp(Kernel):
-    """Patches of two pixels as 16-bit halves in scratch, then products with all channels."""
+    """Patches of two pixels as 16-bit halves in scratch, then products with all channels.
+
+    Attributes:
+        wide: whether weights of 8 bits are packed with half as much flash again for fewer instructions.
+    """
 
     name: ClassVar[str] = "conv_dsp"
     template: ClassVar[str | None] = "ops/conv_dsp.c.j2"
     parts: ClassVar[str | None] = "parts/dsp_products.c.j2"
     shares: ClassVar[bool] = True
+    wide: ClassVar[bool] = False
 
     def handles(self, site: Site) -> bool:
         """Convolutions of one group, of our flavour, whose accumulators can be packed."""
-        return isinstance(site.op, Conv) and site.op.groups == 1 and layer.fits(site)
+        return isinstance(site.op, Conv) and site.op.groups == 1 and layer.fits(site, wide=self.wide)
 
     def cost(self, site: Site) -> float:
         """Per pair of pixels: the patch, then the products and requantization of each block."""
@@ -38,7 +43,7 @@ class ConvDsp(Kernel):
         layout = columns(op, site.inputs[0])
         pairs = (site.output.elements // site.output.channels + 1) // 2
         patch = layout.segments * PER_SEGMENT + 4.5 * layout.used
-        return pairs * (patch + layer.products_cost(site, layout, 2))
+        return pairs * (patch + layer.products_cost(site, layout, 2, wide=self.wide))
 
     def scratch_bytes(self, site: Site) -> int:
         """A patch of two pixels and their sums, segments of padding, and room for a pixel that nobody wants."""
@@ -47,7 +52,7 @@ class ConvDsp(Kernel):
 
     def arrays(self, site: Site) -> tuple[Array, ...]:
         """Packed weights and constants."""
-        return layer.arrays(site, columns(_conv(site), site.inputs[0]), 2)
+        return layer.arrays(site, columns(_conv(site), site.inputs[0]), 2, wide=self.wide)
 
     def variables(self, site: Site, emitter: Emitter) -> Mapping[str, object]:
         """See ``templates/ops/conv_dsp.c.j2``."""
@@ -56,7 +61,7 @@ class ConvDsp(Kernel):
         win = window(op, source, site.output, all_taps=True)
         height, width = op.kernel
         return {
-            **layer.variables(site, layout, 2, emitter),
+            **layer.variables(site, layout, 2, emitter, wide=self.wide),
             "win": win,
             "window": win if win.clipped else None,
             "flat": op.kernel == (1, 1) and op.stride == (1, 1) and not win.clipped,
@@ -91,4 +96,12 @@ def _lanes(site: Site) -> int:
     return sum(lane << (source.bits * i) for i in range(8 // source.bits))
 
 
-KERNELS = (ConvDsp(),)
+class ConvWideDsp(ConvDsp):
+    """Weights lie in flash as they are multiplied, three words for four channels and two codes."""
+
+    name: ClassVar[str] = "conv_wide_dsp"
+    wide: ClassVar[bool] = True
+    on_request: ClassVar[bool] = True
+
+
+KERNELS = (ConvDsp(), ConvWideDsp())

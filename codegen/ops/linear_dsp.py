@@ -25,22 +25,27 @@ MOST_SCRATCH = 640
 
 
 class LinearDsp(Kernel):
-    """The vector is widened into scratch first."""
+    """The vector is widened into scratch first.
+
+    Attributes:
+        wide: see `ConvDsp`.
+    """
 
     name: ClassVar[str] = "linear_dsp"
     template: ClassVar[str | None] = "ops/linear_dsp.c.j2"
     parts: ClassVar[str | None] = "parts/dsp_products.c.j2"
+    wide: ClassVar[bool] = False
 
     def handles(self, site: Site) -> bool:
         """Layers of our flavour whose accumulators can be packed, and short vectors."""
-        if not isinstance(site.op, Linear) or not layer.fits(site):
+        if not isinstance(site.op, Linear) or not layer.fits(site, wide=self.wide):
             return False
-        return self.scratch_bytes(site) <= MOST_SCRATCH or not LinearDirectDsp().handles(site)
+        return self.wide or self.scratch_bytes(site) <= MOST_SCRATCH or not LinearDirectDsp().handles(site)
 
     def cost(self, site: Site) -> float:
         """The vector, then each block."""
         layout = _layout(site)
-        return 40.0 + 2.2 * layout.used + layer.products_cost(site, layout, 1)
+        return 40.0 + 2.2 * layout.used + layer.products_cost(site, layout, 1, wide=self.wide)
 
     def scratch_bytes(self, site: Site) -> int:
         """The widened vector and its sum."""
@@ -48,11 +53,11 @@ class LinearDsp(Kernel):
 
     def arrays(self, site: Site) -> tuple[Array, ...]:
         """Packed weights and constants."""
-        return layer.arrays(site, _layout(site), 1)
+        return layer.arrays(site, _layout(site), 1, wide=self.wide)
 
     def variables(self, site: Site, emitter: Emitter) -> Mapping[str, object]:
         """See ``templates/ops/linear_dsp.c.j2``."""
-        return layer.variables(site, _layout(site), 1, emitter)
+        return layer.variables(site, _layout(site), 1, emitter, wide=self.wide)
 
 
 class LinearDirectDsp(LinearDsp):
@@ -88,4 +93,12 @@ def _layout(site: Site) -> Columns:
     return columns(layer.weighted(site), site.inputs[0], MULTIPLE, UNROLL[0 if few else 1])
 
 
-KERNELS = (LinearDsp(), LinearDirectDsp())
+class LinearWideDsp(LinearDsp):
+    """Weights lie in flash as they are multiplied, see `ConvWideDsp`."""
+
+    name: ClassVar[str] = "linear_wide_dsp"
+    wide: ClassVar[bool] = True
+    on_request: ClassVar[bool] = True
+
+
+KERNELS = (LinearDsp(), LinearDirectDsp(), LinearWideDsp())

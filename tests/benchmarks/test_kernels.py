@@ -8,7 +8,7 @@ from dataclasses import asdict
 from benchmarks.cmsis_nn import compare
 from benchmarks.kernels import NETWORKS, Row, beside
 
-ROW = Row("resnet8", 8, 8, False, 10, 9, None, 0.9, None, None, 0, 0, 0, 0, 0, True, True, [])
+ROW = Row("resnet8", 8, 8, False, 10, 9, None, 0.9, None, None, 0, 0, 0, 0, 0, True, True, None, [])
 
 
 def test_another_library_beside_a_row() -> None:

@@ -65,7 +65,7 @@ def test_only_a_schedule_chooses_it() -> None:
     able = registry.candidates(site)
     assert registry.choose(site).name == "conv_dsp"
     assert [kernel.on_request for kernel in able] == sorted(kernel.on_request for kernel in able)
-    last = able[-len(KERNELS) :]
+    last = [kernel for kernel in able if "winograd" in kernel.name]
     assert {kernel.name for kernel in last} == set(KERNELS)
     assert all(kernel.cost(site) < registry.choose(site).cost(site) for kernel in last)
     scratch = {kernel.name: kernel.scratch_bytes(site) for kernel in last}
