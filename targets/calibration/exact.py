@@ -46,6 +46,9 @@ def _segment(at: Geometry) -> int:
 
 
 def _pairs(at: Geometry) -> int:
+    """Pairs of output positions; of depthwise layers in each row."""
+    if at.op == "depthwise":
+        return at.output[0] * -(-at.output[1] // 2)
     return -(-at.positions // 2)
 
 
@@ -212,6 +215,8 @@ EXACT: Mapping[str, Callable[[Geometry], float]] = {
     "copied_bytes": lambda at: at.share * _copied(at)[1],
     "clipped_rows": lambda at: at.share * _pairs(at) * int(at.kernel[0]) * _clipped(at),
     "scattered_pairs": lambda at: at.share * _pairs(at) * _scattered(at),
+    "calls": lambda at: float(_pairs(at)),
+    "eight_blocks": lambda at: float(_pairs(at) * -(-int(at.cout) // 8)),
     "odd_blocks": lambda at: float(_pairs(at) * (int(at.cout) % 4 > 0)),
     "eights": lambda at: _deep(at, 8),
     "vectors": lambda at: _deep(at, 16),

@@ -18,7 +18,7 @@ from plinio_deploy.targets.calibration.features import feature, form, names
 from plinio_deploy.targets.calibration.geometry import Geometry
 from plinio_deploy.targets.luts import Bits, Choice, LayerErrors, Lut, ResidualTable, Term
 
-RIDGE = 1e-9
+RIDGE = 1e-5
 Key = tuple[str, int | None, int, str]
 """Op, widths of weights and activations, kernel."""
 

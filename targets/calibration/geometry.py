@@ -58,6 +58,9 @@ class Geometry:
         inside: mean fraction of the taps, per axis, that do not fall into padding.
         operands: tensors that are read.
         out_bits: width of the output; None: as the input.
+        shifted: whether sums are shifted before they are scaled, which not every kernel can do. It takes great scales,
+            which only the integer network knows; few trained layers have them.
+        fours: whether every width of the layer's weights has a multiple of four channels; None: only those here count.
     """
 
     op: OpName
@@ -75,6 +78,8 @@ class Geometry:
     inside: tuple[float, float] = (1.0, 1.0)
     operands: int = 1
     out_bits: int | None = None
+    shifted: bool = False
+    fours: bool | None = None
 
     @property
     def packed(self) -> int:
@@ -128,6 +133,7 @@ def of_op(network: Network, op: Op) -> tuple[Geometry, ...]:
     positions = (size[0], size[1])
     common: dict[str, Any] = {"a_bits": source.bits, "out_bits": output.bits}
     common |= {"source": (height, width), "output": positions}
+    common |= {"shifted": getattr(getattr(op, "requant", None), "shift", 0) > 0}
     if isinstance(op, Conv | Linear):
         return _weighted(op, channels, common)
     if isinstance(op, AvgPool | MaxPool):
@@ -150,8 +156,9 @@ def _weighted(op: Conv | Linear, channels: int, common: dict[str, Any]) -> tuple
         name = conv_name(op.kernel, op.groups, depthwise=op.is_depthwise)
     total = op.weights.out_channels
     counts = {bits: op.weights.bits.count(bits) for bits in sorted(set(op.weights.bits), reverse=True)}
+    fours = all(count % 4 == 0 for count in counts.values())
     return tuple(
-        Geometry(name, bits, cin=channels, cout=count, share=count / total, **shape, **common)
+        Geometry(name, bits, cin=channels, cout=count, share=count / total, fours=fours, **shape, **common)
         for bits, count in counts.items()
     )
 

@@ -27,7 +27,7 @@ STEPS, RATE = 120, 0.1
 SPARSE = 0.5
 """What the sum of all scales takes from the log-likelihood: what does not help goes to nothing."""
 
-DROPPED = 0.004
+DROPPED = 0.02
 """Scales below this are none."""
 
 LEAST_NOISE = 1e-7
