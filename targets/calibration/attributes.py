@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping
 
 from plinio_deploy.targets.calibration.geometry import Geometry
 
+SHORT = 12
+"""Bytes that compilers copy without a call, though addresses may be odd."""
+
 
 def _log(value: float) -> float:
     return math.log2(max(float(value), 1.0))
@@ -37,6 +40,7 @@ ATTRIBUTES: Mapping[str, Callable[[Geometry], float]] = {
     "depth": lambda at: _log(at.depth),
     "row bytes": lambda at: _log(_row_bytes(at)),
     "row bytes / 4": lambda at: _row_bytes(at) % 4 == 0,
+    "short rows": lambda at: _row_bytes(at) <= SHORT,
     "whole row bytes": lambda at: round(float(at.cin)) * at.a_bits % 8 == 0,
     "cout": lambda at: _log(at.cout),
     "cout / 2": lambda at: round(float(at.cout)) % 2 == 0,

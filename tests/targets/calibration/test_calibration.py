@@ -134,7 +134,8 @@ def test_a_layer_of_two_widths_costs_what_its_parts_cost_and_fixed_work_once() -
     whole = Geometry("conv", 8, 8, 16, 16, kernel=(3, 3), source=(8, 8), output=(8, 8))
     half = Geometry("conv", 8, 8, 16, 8, share=0.5, kernel=(3, 3), source=(8, 8), output=(8, 8))
     for name in names(whole):
-        assert 2 * feature(name, half) == feature(name, whole), name
+        parts = 1 if name == "calls" else 2  # each width is called for by itself
+        assert parts * feature(name, half) == feature(name, whole), name
 
 
 def test_all_features_are_known_and_none_is_negative() -> None:
