@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from pycparser import c_ast, c_parser
 
+from plinio_deploy.codegen import Schedule
+from plinio_deploy.codegen.schedule import Bands
 from tests.codegen.harness import STRICT, Case, compile_c, gcc, make_case
-from tests.networks import NETWORKS, digits_cnn, random_network
+from tests.networks import NETWORKS, digits_cnn, random_network, residual
 
 SEEDS = range(200, 203)
 
@@ -30,13 +32,15 @@ needs_cmake = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def projects(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, Case]]:
-    """All fixed networks in both flavours and some random ones, written to disk."""
+    """All fixed networks in both flavours, some random ones, and one in bands of rows, written to disk."""
     networks = [make(flavour) for make in NETWORKS.values() for flavour in ("hi32", "tflite")]
     networks += [random_network(seed) for seed in SEEDS]
+    banded = residual()
+    bands = Bands(first=banded.ops[0].name, last=banded.ops[3].name, rows=3)
     found = []
-    for network in networks:
+    for network in [*networks, banded]:
         folder = tmp_path_factory.mktemp(network.name)
-        case = make_case(network, samples=2)
+        case = make_case(network, samples=2, schedule=Schedule(bands=bands if network is banded else None))
         case.artifact.write(folder)
         found.append((folder, case))
     return found
