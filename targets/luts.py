@@ -22,7 +22,7 @@ from plinio_deploy.targets import registry
 from plinio_deploy.targets.calibration import residual
 from plinio_deploy.targets.calibration.attributes import ATTRIBUTES, attributes
 from plinio_deploy.targets.calibration.choice import Tree, choose
-from plinio_deploy.targets.calibration.features import FEATURES, CeilDiv, FeatureName, ceil_div, form, smooth
+from plinio_deploy.targets.calibration.features import FEATURES, READ, FeatureName, form, shares
 from plinio_deploy.targets.calibration.geometry import Geometry, Number, OpName, whole_numbers
 
 __all__ = ["FEATURES", "FeatureName", "Lut", "OpName", "Term", "files", "load", "parse"]
@@ -205,40 +205,46 @@ class Lut(_Table):
         )
 
     @cached_property
-    def _chosen(self) -> dict[Geometry, tuple[Term, float]]:
+    def _chosen(self) -> dict[Geometry, tuple[float, tuple[tuple[str, float, float], ...]]]:
         return {}
 
     def choose(self, at: Geometry) -> tuple[Term, float]:
-        """The row for one op, and the factor on what its smooth form says; both without gradient."""
-        whole = whole_numbers(at)
-        if whole not in self._chosen:
-            if len(self._chosen) >= REMEMBERED:
-                self._chosen.clear()
-            self._chosen[whole] = self._choose(whole)
-        return self._chosen[whole]
-
-    def _choose(self, at: Geometry) -> tuple[Term, float]:
+        """The row for one op, and the factor on what its form says; both without gradient."""
         tree = self._trees.get((at.op, at.w_bits, at.a_bits))
         traits = attributes(at)
         kernel = None if tree is None else choose(tree, traits)
-        term = self.term(at.op, at.w_bits, at.a_bits, kernel)
         correction = self._residuals.get(kernel or "")
         factor = 1.0 if correction is None else float(np.exp(correction.at(traits)))
-        seen = float(smooth(term.coefficients, at))
-        return term, factor * form(term.coefficients, at) / seen if seen else factor
+        return self.term(at.op, at.w_bits, at.a_bits, kernel), factor
 
-    def predict(self, at: Geometry, ceil: CeilDiv = ceil_div) -> Number:
+    def _around(self, at: Geometry) -> tuple[float, tuple[tuple[str, float, float], ...]]:
+        """Cost of an op in whole numbers; by axis the number itself and the share of the cost that follows it."""
+        if at not in self._chosen:
+            if len(self._chosen) >= REMEMBERED:
+                self._chosen.clear()
+            term, factor = self.choose(at)
+            found = shares(term.coefficients, at)
+            axes = tuple((axis, float(READ[axis](at)), share) for axis, share in found.items())
+            self._chosen[at] = factor * form(term.coefficients, at), axes
+        return self._chosen[at]
+
+    def predict(self, at: Geometry) -> Number:
         """Cycles or instructions of one op, or of the channels of one width of it.
 
         Args:
-            at: the op; where it holds tensors, the result is one, with their gradients through the form.
-            ceil: division that rounds up.
+            at: the op. Between whole numbers the cost follows each axis from that of the nearest op that can be built;
+                where ``at`` holds tensors, the result is one, with their gradients.
 
         Raises:
             UsageError: the table has no row for it.
         """
-        term, factor = self.choose(at)
-        return factor * smooth(term.coefficients, at, ceil)
+        cost, axes = self._around(whole_numbers(at))
+        total: Number = cost
+        for axis, number, share in axes:
+            here = READ[axis](at)
+            if not isinstance(here, int | float) or here != number:
+                total = total * ((1 - share) + (share / number) * here)
+        return total
 
 
 def files() -> dict[str, Path]:

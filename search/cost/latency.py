@@ -24,7 +24,7 @@ from plinio_deploy.search.cost.layer import (
     seen_as,
     weight_bits,
 )
-from plinio_deploy.search.cost.rounding import ceil_div, value
+from plinio_deploy.search.cost.rounding import value
 from plinio_deploy.search.cost.spec import Add, Copy, CostSpec, Mul, Pool, Requantize, Spec
 from plinio_deploy.targets.calibration.geometry import Geometry, OpName, conv_name, inside_fraction
 from plinio_deploy.targets.luts import Lut, load
@@ -97,7 +97,7 @@ def _searched(table: Lut, op: OpName | None, scale: float, layer: Layer, spec: S
         out_bits=_out_bits(spec),
     )
     # What is spent between layers, once for each: by a layer's parts together.
-    total: Number = scale * (table.predict(at, ceil_div) + table.call * share)
+    total: Number = scale * (table.predict(at) + table.call * share)
     return total
 
 
@@ -117,7 +117,7 @@ def _plain(table: Lut, op: OpName, scale: float, spec: Spec) -> Number:
         **window,
         out_bits=_out_bits(spec),
     )
-    total: Number = scale * (table.predict(at, ceil_div) + table.call)
+    total: Number = scale * (table.predict(at) + table.call)
     return total
 
 

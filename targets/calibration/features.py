@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -292,9 +293,50 @@ def form(coefficients: Mapping[FeatureName, float], at: Geometry) -> float:
     return sum(float(feature(name, at)) * coefficient for name, coefficient in coefficients.items())
 
 
-def smooth(coefficients: Mapping[FeatureName, float], at: Geometry, ceil: CeilDiv = ceil_div) -> Number:
-    """The same with a smooth count instead of each exact one."""
-    total: Number = 0.0
-    for name, coefficient in coefficients.items():
-        total = total + _FORMULAS[SMOOTH.get(name, name)](at, ceil) * coefficient
-    return total
+def shares(coefficients: Mapping[FeatureName, float], at: Geometry) -> dict[str, float]:
+    """By what share of itself the form of an op in whole numbers follows each of `AXES`; without those it does not.
+
+    Counts in blocks count as if they were no blocks, and exact ones follow as the smooth ones in their place do.
+    """
+    here = {name: float(feature(name, at)) * value for name, value in coefficients.items()}
+    total, found = sum(here.values()), {}
+    for axis, step in AXES.items():
+        change = 0.0
+        for name, value in here.items():
+            formula = _FORMULAS[SMOOTH.get(name, name)]
+            before = float(formula(at, _divided))
+            change += value * (float(formula(step(at, TWICE), _divided)) / before - 1) if before else 0.0
+        if change > 0:
+            found[axis] = min(1.0, change / total)
+    return found
+
+
+def _divided(a: Number, n: int) -> Number:
+    return a / n
+
+
+def _channels(at: Geometry, ratio: float) -> Geometry:
+    """More input channels; those of a depthwise layer are its groups as well."""
+    return replace(at, cin=at.cin * ratio, groups=at.groups * ratio if at.op == "depthwise" else at.groups)
+
+
+TWICE = 2
+"""Smooth counts are linear in each axis, so that doubling one tells how they follow it."""
+
+AXES: Mapping[str, Callable[[Geometry, float], Geometry]] = {
+    "cin": _channels,
+    "cout": lambda at, ratio: replace(at, cout=at.cout * ratio),
+    "share": lambda at, ratio: replace(at, share=at.share * ratio),
+    "height": lambda at, ratio: replace(at, kernel=(at.kernel[0] * ratio, at.kernel[1])),
+    "width": lambda at, ratio: replace(at, kernel=(at.kernel[0], at.kernel[1] * ratio)),
+}
+"""What a search changes of an op, by a factor."""
+
+READ: Mapping[str, Callable[[Geometry], Number]] = {
+    "cin": lambda at: at.cin,
+    "cout": lambda at: at.cout,
+    "share": lambda at: at.share,
+    "height": lambda at: at.kernel[0],
+    "width": lambda at: at.kernel[1],
+}
+"""The numbers themselves."""

@@ -59,8 +59,8 @@ def test_pruned_channels_take_no_time_and_all_counts_get_gradients() -> None:
         cost.latency("cortex-m4"), cost.NetworkUse((cost.LayerUse("c", use.kind, spec, static=use.spec),))
     )
     by_cin, by_cout = gradients(total, cin, cout)
-    assert by_cin.item() == pytest.approx(9.5 * 9 * 64 * 1.5 + 9 * 64 * 0.5)
-    assert by_cout.item() == pytest.approx(7.5 * 9 * 64 * 1.5 + 64 * 4)
+    assert by_cin.item() == pytest.approx(9.5 * 9 * 64 * 1.5 + 9 * 64 * 0.5, rel=1e-4)
+    assert by_cout.item() == pytest.approx(7.5 * 9 * 64 * 1.5 + 64 * 4, rel=1e-4)
     none = cost.NetworkUse((cost.LayerUse("c", use.kind, {**use.spec, "w_precision": 0}, static=use.spec),))
     assert float(cost.evaluate(cost.latency("cortex-m4"), none)) == 0
 
