@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 from plinio_deploy.network import Add, AvgPool, Concat, Conv, Linear, MaxPool, Network, Op, Pad, Requantize, op_inputs
@@ -114,6 +115,7 @@ def _plain(number: Number) -> float:
     return float(number.detach()) if hasattr(number, "detach") else float(number)
 
 
+@lru_cache(maxsize=4096)
 def inside_fraction(size: int, output: int, kernel: int, stride: int, before: int, dilation: int = 1) -> float:
     """Mean fraction of the taps of one axis that fall inside the input, over all output positions."""
     hit = sum(0 <= out * stride - before + tap * dilation < size for out in range(output) for tap in range(kernel))
