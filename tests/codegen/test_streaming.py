@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The choice of bands for a limit of the arena, held against all bands that there are."""
+
+from __future__ import annotations
+
+import pytest
+
+from plinio_deploy.codegen.bands import runs_in_bands
+from plinio_deploy.codegen.lower import Program, lower
+from plinio_deploy.codegen.schedule import Bands, Schedule
+from plinio_deploy.codegen.streaming import PER_BYTE, PER_CALL, extra_cost, within
+from plinio_deploy.errors import DoesNotFit, UsageError
+from plinio_deploy.network import Network
+from tests.networks import Builder
+
+PORTABLE: frozenset[str] = frozenset()
+SAME = (1, 1, 1, 1)
+
+
+def network() -> Network:
+    """A large image that shrinks, and a layer at the end that cannot run in bands."""
+    b = Builder(0)
+    q = (8, False, 0.05, 0)
+    x = b.conv(b.input((16, 8, 2), q), 8, padding=SAME, out=q)
+    x = b.conv(x, 8, padding=SAME, groups=8, out=q)
+    x = b.conv(x, 4, (1, 1), stride=(2, 2), out=q)
+    x = b.conv(x, 4, padding=SAME, out=q)
+    return b.build(b.linear(b.flatten(x), 3))
+
+
+def programs(of: Network) -> dict[Bands, Program]:
+    """Everything that can be made of bands that begin with the first layer."""
+    found = {}
+    for op in of.ops[1:]:
+        if not runs_in_bands(of, op):
+            break
+        for rows in range(1, of.tensors[op.output].shape[0]):
+            bands = Bands(first=of.ops[0].name, last=op.name, rows=rows)
+            try:
+                found[bands] = lower(of, "net", PORTABLE, Schedule(bands=bands))
+            except UsageError:
+                continue
+    return found
+
+
+def test_the_limit_is_met_by_the_cheapest_that_fits() -> None:
+    of = network()
+    whole, tried = lower(of, "net", PORTABLE).memory.arena_bytes, programs(of)
+    sizes = {made.memory.arena_bytes for made in tried.values()}
+    chosen = []
+    for limit in sorted(size for size in sizes if size < whole):
+        schedule = within(of, PORTABLE, Schedule(), limit)
+        made = lower(of, "net", PORTABLE, schedule)
+        assert made.memory.arena_bytes <= limit
+        fitting = [extra_cost(found) for found in tried.values() if found.memory.arena_bytes <= limit]
+        assert extra_cost(made) == min(fitting)
+        chosen.append((extra_cost(made), schedule.bands))
+    assert len({bands for _, bands in chosen}) > 2
+    assert [cost for cost, _ in chosen] == sorted((cost for cost, _ in chosen), reverse=True)
+
+
+def test_a_limit_that_holds_leaves_the_schedule_alone() -> None:
+    of = network()
+    whole = lower(of, "net", PORTABLE).memory.arena_bytes
+    schedule = Schedule.of({of.ops[0].name: "conv_plain"})
+    assert within(of, PORTABLE, schedule, whole) is schedule
+    banded = within(of, PORTABLE, schedule, whole - 1)
+    assert banded.bands is not None
+    assert banded.layers == schedule.layers
+
+
+def test_a_limit_that_cannot_be_met_names_the_least() -> None:
+    of = network()
+    least = min(made.memory.arena_bytes for made in programs(of).values())
+    with pytest.raises(DoesNotFit) as caught:
+        within(of, PORTABLE, Schedule(), least - 1)
+    assert caught.value.got == f"{least} bytes at least"
+    assert caught.value.hints == (f"allow an arena of {least} bytes",)
+    assert within(of, PORTABLE, Schedule(), least).bands is not None
+
+
+def test_no_bands_cost_nothing_extra() -> None:
+    assert extra_cost(lower(network(), "net", PORTABLE)) == 0
+
+
+def test_bands_cost_their_calls_and_copies_and_what_kernels_lose() -> None:
+    of = network()
+    bands = Bands(first=of.ops[0].name, last=of.ops[1].name, rows=4)
+    made = lower(of, "net", PORTABLE, Schedule(bands=bands))
+    kernels = sum(
+        sum(step.kernel.cost(call.site) for call in step.calls) - step.kernel.cost(step.site)
+        for step in made.steps
+        if step.calls
+    )
+    # Four bands of two layers; between the bands, two rows of 64 bytes go aside and come back.
+    assert extra_cost(made) == pytest.approx(kernels + 8 * PER_CALL + 3 * 2 * 2 * 64 * PER_BYTE)
