@@ -18,6 +18,10 @@ TARGET = "24 kB"
 """Of the DUCCIO run: 31 % of the seed."""
 
 
+BETWEEN = (0.2,)
+"""Strengths beside the budget's, where the front is closest to the seed's accuracy."""
+
+
 def search(
     course: Course,
     model: Any,
@@ -60,7 +64,7 @@ def prune(method: str, setting: float | str, course: Course) -> Point:
 
 def strengths(budget: Budget) -> list[Job]:
     """One search per strength."""
-    return [Job("pit", strength, partial(prune, "pit", strength)) for strength in budget.strengths]
+    return [Job("pit", strength, partial(prune, "pit", strength)) for strength in sorted({*budget.strengths, *BETWEEN})]
 
 
 def targets(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called alike
