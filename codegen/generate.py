@@ -236,14 +236,16 @@ def _buffers(program: Program) -> list[BufferEntry]:
 def _bands(program: Program, schedule: Schedule) -> BandsEntry | None:
     if schedule.bands is None or program.stage is None:
         return None
+    in_bands = [step for step in program.steps if step.calls]
     return BandsEntry(
         first=schedule.bands.first,
         last=schedule.bands.last,
         rows=schedule.bands.rows,
         count=program.stage.count,
-        recomputed_macs=0,
+        recomputed_macs=sum(call.site.macs for step in in_bands for call in step.calls)
+        - sum(step.site.macs for step in in_bands),
         copied_bytes=sum(
-            copy.nbytes for step in program.steps for call in step.calls for copy in (*call.before, *call.after)
+            copy.nbytes for step in in_bands for call in step.calls for copy in (*call.before, *call.after)
         ),
     )
 

@@ -25,12 +25,12 @@ PER_CALL = 30.0
 
 
 def within(network: Network, isa: frozenset[str], schedule: Schedule, max_arena: int) -> Schedule:
-    """The schedule itself if the arena stays within a limit, else with the bands that cost least.
+    """The schedule itself if the arena stays within a limit, else without bands or with those that cost least.
 
     Args:
         network: verified.
         isa: instruction set features that kernels may use.
-        schedule: kernels of layers, without bands.
+        schedule: kernels of layers; bands that it has stay if they suffice.
         max_arena: most bytes of arena.
 
     Raises:
@@ -39,6 +39,8 @@ def within(network: Network, isa: frozenset[str], schedule: Schedule, max_arena:
     whole = lower(network, "net", isa, schedule).memory.arena_bytes
     if whole <= max_arena:
         return schedule
+    if schedule.bands is not None:
+        return within(network, isa, schedule.model_copy(update={"bands": None}), max_arena)
     best: tuple[float, Schedule] | None = None
     least = whole
     for stage in _stages(network):

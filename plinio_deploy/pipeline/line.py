@@ -188,7 +188,7 @@ def generate_only(
         isa=targets[0].features if targets else (),
         schedule=Schedule.load(schedule) if schedule is not None else Schedule(),
     )
-    if max_arena is not None and options.schedule.bands is None:
+    if max_arena is not None:
         banded = streaming.within(network, frozenset(options.isa), options.schedule, max_arena)
         options = replace(options, schedule=banded)
     workspace.check_writable()

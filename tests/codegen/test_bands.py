@@ -205,6 +205,10 @@ def test_a_limit_that_holds_anyway_changes_nothing_and_one_that_cannot_be_met_na
     banded = within(network, DSP, Schedule(), least)
     assert banded.bands is not None
     assert lower(network, "net", DSP, banded).memory.arena_bytes == least < whole
+    assert within(network, DSP, banded, least) is banded
+    loose = Schedule(bands=Bands(first=network.ops[0].name, last=network.ops[1].name, rows=8))
+    assert lower(network, "net", DSP, loose).memory.arena_bytes > least
+    assert within(network, DSP, loose, least) == banded
 
 
 def test_layers_that_are_scheduled_as_a_whole_stay_whole() -> None:

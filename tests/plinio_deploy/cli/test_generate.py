@@ -6,6 +6,7 @@ from pathlib import Path
 from plinio_deploy import storage
 from plinio_deploy.cli import main
 from plinio_deploy.codegen import Schedule
+from plinio_deploy.codegen.schedule import Bands
 from plinio_deploy.pipeline.generate import load_project
 from tests.networks import Builder
 from tests.plinio_deploy.cli.conftest import RunJson
@@ -46,4 +47,9 @@ def test_an_arena_within_a_limit_or_the_least_that_there_is(run_json: RunJson, t
     facts = run_json(*words, "2k")["facts"]
     assert facts["arena_bytes"] <= 2048
     assert facts["bands"]["recomputed_macs"] == 0
+    first, second = (op.name for op in storage.load(tmp_path / "network").ops[:2])
+    loose = Schedule(bands=Bands(first=first, last=second, rows=8))
+    (tmp_path / "schedule.json").write_bytes(loose.dump())
+    again = run_json(*words, "2k", "--schedule", str(tmp_path / "schedule.json"))["facts"]
+    assert (again["arena_bytes"], again["bands"]) == (facts["arena_bytes"], facts["bands"])
     assert "bytes at least" in str(run_json(*words, "100", code=5)["error"])
