@@ -152,16 +152,16 @@ def cached_network(name: str, w_bits: int, a_bits: int, folder: Path | None) -> 
 def schedule_of(
     network: Network, target: Target, where: str | None, *, adds_along: bool, wider: bool = False
 ) -> Schedule:
-    """The schedule that ``--winograd``, ``--adds-along`` and ``--wide`` ask for; the first goes before the others."""
+    """The schedule that ``--winograd``, ``--adds-along`` and ``--wide`` ask for; an earlier one goes before a later."""
     base = fusion.everywhere(network, frozenset(target.features)) if adds_along else Schedule()
-    base = wide(network, target) if wider else base
+    base = wide(network, target, base) if wider else base
     return winograd(network, target, where, base) if where else base
 
 
-def wide(network: Network, target: Target) -> Schedule:
-    """Weights of 8 bits with half as much flash again, for every layer that it makes faster."""
-    chosen = {}
-    for step in lower(network, "net", frozenset(target.features)).steps:
+def wide(network: Network, target: Target, base: Schedule) -> Schedule:
+    """Weights of 8 bits with half as much flash again, for every layer of its own that it makes faster."""
+    chosen = {layer: entry.name for layer, entry in base.layers.items()}
+    for step in lower(network, "net", frozenset(target.features), base).steps:
         for kernel in kernel_registry.candidates(step.site):
             if "_wide" in kernel.name and kernel.cost(step.site) < step.kernel.cost(step.site):
                 chosen[step.site.op.name] = kernel.name
