@@ -5,7 +5,11 @@ In the order in which a layer passes through::
 
     columns    the patch under a kernel as words of two 16-bit codes: which product is where
     blocks     four output channels at a time: weights packed so that few instructions unpack them, scaled accumulators
-    assembly   the micro-kernels as text: two pixels by four channels, one pixel by four channels, widening of codes
+    assembly   the micro-kernels as text: two pixels by four channels, one pixel by four channels
+    chain      what they do where three accumulators hold four channels
+    widening   the micro-kernel that makes the patch of codes of the input
+
+Winograd's method (`winograd`, `winograd_assembly`) has patches and micro-kernels of its own.
 
 How products are packed. ``SMLAD`` multiplies two pairs of 16-bit halves and adds both products to an accumulator. Half
 of a weight word holds several channels at once, ``c0 + 256 * c1`` for 8-bit weights, and is multiplied as it is: the
@@ -17,5 +21,5 @@ free: ``floor(floor(x / 2^32) / 2^s) == floor(x / 2^(32 + s))``.
 
 Codes of activations are widened as unsigned ones, ``code - least code``; biases make up for it. Weights of fewer than 8
 bits are packed as unsigned digits, ``w + 2^(bits - 1)``, which adds ``2^(bits - 1)`` times the sum of the patch to each
-channel; the accumulators start lower by as much.
+channel; the accumulators start lower by as much. `chain` says where the top channel of a half needs no such digit.
 """

@@ -113,14 +113,8 @@ def products(pixels: int, layout: Columns, run: Run, out: Output, direct: Direct
     return [*lines, f"add sp, #{frame}", "pop {r4-r11, pc}"]
 
 
-def _large(register: str, value: int) -> Lines:
-    if value < 1 << 16:
-        return [f"movw {register}, #{value}"]
-    return [f"movw {register}, #{value & 0xFFFF}", f"movt {register}, #{value >> 16}"]
-
-
 def _factors(variant: Variant) -> Sequence[int]:
-    """How often the patch's sum is contained in each accumulator."""
+    """How often the patch's sum is contained in each accumulator: less than 2^16 times."""
     if variant.chain:
         return chain.factors(variant)
     found: list[int] = []
@@ -146,7 +140,7 @@ def _sums_of(variant: Variant, pixels: int, direct: Direct | None) -> Lines:
     for pixel in range(pixels):
         lines += [f"ldr r2, [r0, #{4 * pixel}]" if direct is None else f"ldr r2, [sp, #{_SUMS + 16}]"]
         for lane, factor in enumerate(_factors(variant)):
-            lines += [*_large("r3", factor), "mul r3, r3, r2", f"str r3, [sp, #{_SUMS + 16 * pixel + 4 * lane}]"]
+            lines += [f"movw r3, #{factor}", "mul r3, r3, r2", f"str r3, [sp, #{_SUMS + 16 * pixel + 4 * lane}]"]
     return lines
 
 

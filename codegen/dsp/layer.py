@@ -18,8 +18,16 @@ from plinio_deploy.network import Conv, Hi32, Linear
 MAX_ROW = 4000
 """Most bytes of an output pixel: the next one is reached by the offset of a store."""
 
-WORD = {"raw8": 12.0, "digit8": 12.0, "wide8": 15.0, "wide4": 15.0, "raw2": 13.5, "chain4": 10.5, "chain2": 10.5}
-WORD["chain8"] = 8.0
+WORD = {
+    "raw8": 12.0,
+    "digit8": 12.0,
+    "wide8": 15.0,
+    "wide4": 15.0,
+    "raw2": 13.5,
+    "chain8": 8.0,
+    "chain4": 10.5,
+    "chain2": 10.5,
+}
 """Instructions per word of a patch of two pixels by four channels."""
 
 BLOCK = 42.0
