@@ -120,8 +120,10 @@ class Schedule(BaseModel):
         if unknown:
             raise UsageError(
                 "the schedule names a layer that the network does not have",
+                where=f"schedule of {network.name}",
                 got=", ".join(unknown),
                 expected="some of " + ", ".join(known),
+                hints=("plinio-deploy tune writes one for a network",),
             )
 
     def kernel(self, site: Site, pieces: Sequence[Site] = ()) -> Kernel:
@@ -145,5 +147,6 @@ class Schedule(BaseModel):
                 where=f"layer {site.op.name}, features {sorted(site.isa) or 'none'}",
                 got=wanted.name,
                 expected="one of " + ", ".join(able),
+                hints=("codegen/README.md tells what kernels need of a layer",),
             )
         return able[wanted.name]

@@ -52,7 +52,7 @@ FACTOR = 3.0
 TRIES = 8
 """Choices that are built when code turns out larger than the sum of its layers."""
 
-_OWN = ("pipeline/tuning.py", "pipeline/choice.py", "pipeline/budget.py")
+_OWN = ("pipeline/tuning.py", "pipeline/choice.py", "pipeline/budget.py", "pipeline/banding.py")
 _CODE = ("targets", "firmware", "codegen", "pipeline/calibration/bench.py", *_OWN)
 
 
