@@ -59,9 +59,13 @@ class QuantLayer(nn.Module):
         """``(C_out,)``, 0 in channels of 0 bits and 1 in others; ``None`` if there are none."""
         return self.alive if self._pruned else None
 
-    def steps(self) -> Tensor:
-        """Step of each channel's weights; one of 0 bits takes the least of the others, so that it decides nothing."""
-        scale = self.weight_quantizer.scale
+    def steps(self, factor: Tensor | None = None) -> Tensor:
+        """Step of each channel's weights; one of 0 bits takes the least of the others, so that it decides nothing.
+
+        Args:
+            factor: of a norm behind the layer, ``(C_out,)``; steps are those that folding it would leave.
+        """
+        scale = self.weight_quantizer.scale if factor is None else self.weight_quantizer.scale * factor
         if not self._pruned:
             return scale
         least = torch.where(self.alive > 0, scale, torch.inf).min()

@@ -120,8 +120,7 @@ class QuantNetwork(nn.Module):
         """
         if self.mode == "quantized":
             self.require_calibrated()
-        if len(inputs) != len(self.inputs):
-            raise UsageError("wrong number of inputs", got=len(inputs), expected=len(self.inputs))
+        self._check_count(inputs)
         values: dict[str, Tensor] = {}
         for node in self.nodes:
             operands = [values[name] for name in node.inputs]
@@ -165,7 +164,7 @@ class QuantNetwork(nn.Module):
             The network itself.
 
         Raises:
-            UsageError: there was no batch.
+            UsageError: there was no batch, or the number of inputs is wrong.
         """
         self._observers = {name: Observer() for name in self.quantizers}
         training, mode = self.training, self.mode
@@ -175,7 +174,7 @@ class QuantNetwork(nn.Module):
         try:
             with torch.no_grad():
                 for batch in batches:
-                    self.trace(*self._inputs_of(batch))
+                    self.trace(*self.inputs_of(batch))
                     seen += 1
                     if seen == max_batches:
                         break
@@ -198,25 +197,38 @@ class QuantNetwork(nn.Module):
             The network itself.
 
         Raises:
-            UsageError: the network is not calibrated.
+            UsageError: the network is not calibrated, or the number of inputs is wrong.
         """
         self.require_calibrated()
-        correct_biases(self, self._inputs_of(batch))
+        correct_biases(self, self.inputs_of(batch))
         return self
 
     def restore_norms(self, batch: Any) -> QuantNetwork:
-        """Put the batch norms back that were folded, for training; see `norms`. Called as `correct_biases` is."""
+        """Put the batch norms back that were folded, for training; see `plinio_deploy.quantization.norms`.
+
+        They bring parameters and buffers of their own: call it before an optimizer is made, and before a state with
+        norms is loaded. A network without batch norms, or one that has them back already, stays as it is.
+
+        Args:
+            batch: as those of `calibrate`; a few hundred samples, whose statistics the norms start from.
+
+        Returns:
+            The network itself.
+
+        Raises:
+            UsageError: the network is not calibrated, or the number of inputs is wrong.
+        """
         self.require_calibrated()
         training = self.training
         self.eval()
         try:
-            restore_norms(self, self._inputs_of(batch))
+            restore_norms(self, self.inputs_of(batch))
         finally:
             self.train(training)
         return self
 
     def fold_norms(self) -> QuantNetwork:
-        """Fold them again, after training. `integerize` and ``export`` do that on their own copies.
+        """Fold them again, after training; nothing happens if there are none. `integerize` does that on a copy.
 
         Returns:
             The network itself.
@@ -248,11 +260,21 @@ class QuantNetwork(nn.Module):
         """The weights that a conv or linear node uses."""
         return cast(QuantLayer, self.layers[self.layer_of[name]])
 
-    def _inputs_of(self, batch: Any) -> list[Tensor]:
-        """The network's inputs out of what a loader gives, where the parameters are."""
+    def inputs_of(self, batch: Any) -> list[Tensor]:
+        """The network's inputs out of what a loader gives (see `calibrate`), where the parameters are.
+
+        Raises:
+            UsageError: the number of inputs is wrong.
+        """
         first = batch[0] if isinstance(batch, tuple | list) else batch
         device = next(self.parameters()).device
-        return [tensor.to(device) for tensor in ((first,) if isinstance(first, Tensor) else first)]
+        found = [tensor.to(device) for tensor in ((first,) if isinstance(first, Tensor) else first)]
+        self._check_count(found)
+        return found
+
+    def _check_count(self, inputs: Sequence[Tensor]) -> None:
+        if len(inputs) != len(self.inputs):
+            raise UsageError("wrong number of inputs", got=len(inputs), expected=len(self.inputs))
 
     def _set_clips(self, method: Method) -> None:
         for name, quantizer in self.quantizers.items():
@@ -262,9 +284,9 @@ class QuantNetwork(nn.Module):
         self.calibrated.fill_(True)
 
     def _raise_steps(self) -> None:
-        """Keep biases of tiny weights within the accumulator."""
+        """Keep biases of tiny weights within the accumulator; where a norm follows, that waits until it is folded."""
         for node in self.nodes:
-            if node.name in self.layer_of:
+            if node.name in self.layer_of and self.layer_of[node.name] not in self.norms:
                 layer = self.layer(node.name)
                 step = self.quantizer(node.inputs[0]).scale.detach()
                 layer.weight_quantizer.raise_steps(layer.real_bias().detach().abs() / (step * 2.0**BIAS_BITS))
@@ -294,8 +316,7 @@ class QuantNetwork(nn.Module):
             weight = weight * per_channel(factor, weight)
             bias = constant if mask is None else constant * mask
         if self.mode == "quantized" and self._rounds_bias(node):
-            steps = layer.steps() if factor is None else layer.steps() * factor
-            unit = self._step(node.inputs[0]) * steps.detach().double()
+            unit = self._step(node.inputs[0]) * layer.steps(factor).detach().double()
             rounded = representable_bias(bias, unit, unit / self._step(node.name), self.quantizer(node.name).bits)
             bias = bias + (rounded - bias).detach()
         return apply_layer(operator, x, weight, bias)

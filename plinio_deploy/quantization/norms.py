@@ -74,8 +74,10 @@ def per_channel(values: Tensor, x: Tensor, axis: int = 0) -> Tensor:
 def restore_norms(network: Walkable, inputs: Sequence[Tensor]) -> None:
     """Put a norm behind every layer that one was folded into; in eval mode the network computes what it did.
 
+    Channels that are pruned at present get the statistics that they would have: a search may bring them back.
+
     Args:
-        network: calibrated; changed in place.
+        network: calibrated, in eval mode; changed in place. Layers that have a norm already keep it.
         inputs: one tensor per input of the network, ``(N, ...)``, whose statistics the norms start from.
     """
     values: dict[str, Tensor] = {}
@@ -87,7 +89,7 @@ def restore_norms(network: Walkable, inputs: Sequence[Tensor]) -> None:
                 factor = network.folded[key].abs().to(operands[0])
                 factor = torch.where(factor > LEAST, factor, 1.0)
                 _scale(network.layers[key], 1 / factor)
-                weight = cast(QuantLayer, network.layers[key]).quantized_weight()
+                weight = cast(QuantLayer, network.layers[key]).free_weight()
                 sums = apply_layer(node.operator, operands[0], weight, None).transpose(0, 1).flatten(1)
                 shift = network.layers[key].get_parameter("bias").detach()
                 network.norms[key] = ChannelNorm(factor, sums.mean(1), sums.var(1, unbiased=False), shift)

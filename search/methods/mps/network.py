@@ -251,7 +251,7 @@ class MixedNetwork(QuantNetwork):
 
     def _raise_steps(self) -> None:
         for node in self.nodes:
-            if node.name not in self.layer_of:
+            if node.name not in self.layer_of or self.layer_of[node.name] in self.norms:
                 continue
             layer, source = cast(QuantLayer | MixedLayer, self.layers[self.layer_of[node.name]]), self._input_of(node)
             floor = layer.bias.detach().abs() / (_least_scale(source) * 2.0**BIAS_BITS)

@@ -243,9 +243,10 @@ class MixedLayer(nn.Module):
         """Logarithm of the step of the likeliest precision, ``(C,)``."""
         return self.log_step.detach().view_as(self.low).gather(0, self.index().unsqueeze(0))[0]
 
-    def steps(self) -> Tensor:
+    def steps(self, factor: Tensor | None = None) -> Tensor:
         """Step of the likeliest precision; a pruned channel takes the least of the others (as in `QuantLayer`)."""
         scale = torch.exp(self.chosen_log_step())
+        scale = scale if factor is None else scale * factor
         if not self.prunes:
             return scale
         alive = self.alive() > 0
