@@ -158,42 +158,59 @@ class MPS(DNAS):
         for batch in batches:
             if len(kept) == max_batches:
                 break
-            first = batch[0] if isinstance(batch, tuple | list) else batch
-            inputs = (first,) if isinstance(first, Tensor) and len(self.network.inputs) == 1 else batch
-            kept.append((tuple(inputs),) if len(self.network.inputs) > 1 else inputs)
+            inputs = self._inputs_of(batch)
             self._check_range(inputs)
+            kept.append((inputs,))
         self.network.calibrate(kept, method=self._method)
+
+    def _inputs_of(self, batch: Any) -> tuple[Tensor, ...]:
+        """The network's inputs out of a batch: itself, what it starts with, or a tuple that it starts with."""
+        items = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
+        inner = items and isinstance(items[0], tuple | list)
+        return tuple(items[0]) if inner else items[: len(self.network.inputs)]
 
     def correct_biases(self, batch: Any) -> None:
         """Move the means of all layers, as exported now, to where they are without rounding; after a search.
 
         Args:
             batch: one of a few hundred samples, as those of `calibrate`.
+
+        Raises:
+            UsageError: the network is not calibrated, or the number of inputs is wrong.
         """
-        self.network.correct_biases(batch)
+        self.network.correct_biases((self._inputs_of(batch),))
 
     def restore_norms(self, batch: Any) -> None:
         """Put the batch norms back that the network has folded, for training: few bits train badly without them.
 
+        Call it before optimizers are made; what `export` gives has them too. See `QuantNetwork.restore_norms`.
+
         Args:
             batch: one of a few hundred samples, as those of `calibrate`.
+
+        Raises:
+            UsageError: the network is not calibrated, or the number of inputs is wrong.
         """
-        self.network.restore_norms(batch)
+        self.network.restore_norms((self._inputs_of(batch),))
 
     def fold_norms(self) -> None:
         """Fold them again, after training."""
         self.network.fold_norms()
 
     def rank_precisions(
-        self, criterion: Callable[[Tensor, Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]
+        self, criterion: Callable[[Tensor, Tensor], Tensor], batches: Iterable[tuple[Any, Tensor]]
     ) -> None:
         """Start the search of weights' precisions from what each costs in loss; see `sensitivity`.
 
-        Call it on a trained model, before norms are restored; `settle` may follow at once.
+        Call it on a trained model; `settle` may follow at once.
 
         Args:
             criterion: from (output, target) to the mean loss.
-            batches: pairs of input and target; a few hundred samples are enough.
+            batches: pairs of input and target; a few hundred samples are enough. Networks of several inputs take a
+                tuple of them as the input.
+
+        Raises:
+            UsageError: no batch, the network is not calibrated, or the number of inputs is wrong.
         """
         rank_precisions(self.network, criterion, batches)
 

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from plinio_deploy import host, interpreter
+from plinio_deploy.errors import UsageError
 from plinio_deploy.integerize import integerize
 from plinio_deploy.quantization import LayerConfig, QuantConfig, QuantNetwork, quantize
 from plinio_deploy.search.cost import params_bit
 from plinio_deploy.search.methods.mps import MPS, MPSType, get_default_qinfo
+from plinio_deploy.search.methods.mps.quantizers import MixedLayer
 
 
 class Small(nn.Module):
@@ -162,3 +164,93 @@ def test_a_search_folds_its_norms_for_all_precisions() -> None:
         folded.fold_norms()
         assert not folded.network.norms
         torch.testing.assert_close(folded(images()), before, rtol=0, atol=1.01 * step)
+
+
+class Twice(nn.Module):
+    """A convolution over time that is called twice with its norm, and a linear layer with one; two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv1d(2, 2, 3, padding=1), nn.BatchNorm1d(2)
+        self.linear, self.last = nn.Linear(16, 5), nn.BatchNorm1d(5)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        x = torch.relu(self.norm(self.conv(x)))
+        y = torch.relu(self.norm(self.conv(y)))
+        result: Tensor = self.last(self.linear((x + y).flatten(1)))
+        return result
+
+
+def twice() -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    torch.manual_seed(0)
+    made = Twice()
+    for norm in (made.norm, made.last):
+        nn.init.uniform_(norm.weight, -1.5, -0.5)
+        nn.init.uniform_(norm.bias, -0.5, 0.5)
+    return made.eval(), (torch.rand(32, 2, 8), torch.rand(32, 2, 8))
+
+
+def test_layers_over_time_shared_ones_and_linear_ones_have_norms_too() -> None:
+    made, inputs = twice()
+    qnet = quantize(made, tuple(x[:1] for x in inputs)).calibrate([(inputs, None)]).eval()
+    before = qnet(*inputs)
+    step = float(qnet.quantizer(qnet.outputs[0]).scale.detach())
+    qnet.restore_norms((inputs, None))
+    assert len(qnet.norms) == 2
+    torch.testing.assert_close(qnet(*inputs), before, rtol=0, atol=1.01 * step)
+    assert torch.isfinite(qnet.train()(*inputs)).all()
+    after = qnet.eval()(*inputs)
+    torch.testing.assert_close(qnet.without_norms()(*inputs), after, rtol=0, atol=1.01 * step)
+    assert len(qnet.norms) == 2
+    fresh = quantize(made, tuple(x[:1] for x in inputs)).calibrate([(inputs, None)]).eval().restore_norms((inputs,))
+    fresh.load_state_dict(qnet.state_dict())
+    assert torch.equal(fresh(*inputs), after)
+
+
+def test_norms_want_a_calibrated_network_and_all_inputs_and_are_not_made_up() -> None:
+    made, inputs = twice()
+    qnet = quantize(made, tuple(x[:1] for x in inputs))
+    with pytest.raises(UsageError, match="not calibrated"):
+        qnet.restore_norms((inputs, None))
+    with pytest.raises(UsageError, match="number of inputs"):
+        qnet.calibrate([(inputs, None)]).restore_norms(inputs[0])
+    plain = quantize(nn.Conv2d(3, 2, 1), images(1)).calibrate([images()]).restore_norms(images())
+    assert not plain.norms
+    assert plain.without_norms() is plain
+
+
+def test_channels_that_are_pruned_when_norms_come_back_keep_their_gain() -> None:
+    nas, other = searched(0, 2, 4, 8), searched(0, 2, 4, 8)
+    for choice in nas.network.choices():
+        with torch.no_grad():
+            choice.alpha[0, ::2] += 10
+    for search in (nas, other):
+        search.restore_norms(images())
+    assert 0 in nas.summary()["first.0"]["w_precision"]
+    key = next(key for key, norm in nas.network.norms.items() if len(norm.get_parameter("gain")) == 8)
+    first, second = (search.network.norms[key].get_parameter("gain") for search in (nas, other))
+    torch.testing.assert_close(first, second)
+
+
+def test_steps_of_pruned_channels_decide_nothing_under_a_norm() -> None:
+    layers = {name: LayerConfig((0, 2, 2, 4, 4, 8, 8, 8)) for name in ("first.0", "depthwise.0", "plain")}
+    layer = network(8, layers).restore_norms(images()).layer("first_0")
+    factor = torch.full((8,), 2.0)
+    factor[0] = 1e6
+    steps = layer.steps(factor).detach()
+    torch.testing.assert_close(steps[1:], 2 * layer.weight_quantizer.scale.detach()[1:])
+    assert steps[0] == steps[1:].min()
+
+
+def test_a_search_of_two_inputs_takes_batches_of_both() -> None:
+    made, inputs = twice()
+    nas = MPS(made, {"size": params_bit}, tuple(x[:1] for x in inputs), calibration=[inputs]).eval()
+    before = nas(*inputs)
+    nas.correct_biases(inputs)
+    assert not torch.equal(nas(*inputs), before)
+    nas.restore_norms((inputs, None))
+    assert len(nas.network.norms) == 2
+    nas.rank_precisions(nn.functional.cross_entropy, [(inputs, torch.arange(32) % 5)])
+    for layer in nas.network.layers.values():
+        assert isinstance(layer, MixedLayer)
+        assert layer.choice.alpha[0] < layer.choice.alpha[2] < 0

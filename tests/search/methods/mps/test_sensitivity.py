@@ -73,3 +73,50 @@ def test_a_choice_per_layer_sums_over_its_channels() -> None:
 def test_no_batch_is_refused() -> None:
     with pytest.raises(UsageError, match="nothing to rank"):
         searched(MPSType.PER_CHANNEL).rank_precisions(nn.functional.cross_entropy, [])
+
+
+def test_gradients_are_those_of_the_network_before_any_choice() -> None:
+    nas = searched(MPSType.PER_CHANNEL)
+    nas.rank_precisions(nn.functional.cross_entropy, [batch()])
+    first = [alpha.clone() for alpha in logits(nas)]
+    nas.settle("50 %", "size")
+    assert 0 in nas.summary()["0"]["w_precision"]
+    nas.train_nas_only()
+    nas.rank_precisions(nn.functional.cross_entropy, [batch()])
+    for old, new in zip(first, logits(nas), strict=True):
+        torch.testing.assert_close(new, old)
+    assert not any(p.requires_grad for p in nas.net_parameters())
+
+
+def test_norms_change_nothing_about_what_a_precision_costs() -> None:
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(6)
+    nn.init.uniform_(norm.weight, 0.5, 2.0)
+    nn.init.uniform_(norm.bias, -0.5, 0.5)
+    model = nn.Sequential(nn.Conv2d(2, 6, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(24, 5)).eval()
+    nas = MPS(
+        model,
+        cost={"size": params_bit},
+        input_example=torch.rand(1, 2, 4, 4),
+        w_search_type=MPSType.PER_CHANNEL,
+        qinfo=get_default_qinfo((0, 2, 4, 8), (8,)),
+        calibration=[torch.rand(32, 2, 4, 4)],
+    )
+    nas.rank_precisions(nn.functional.cross_entropy, [batch()])
+    folded = [alpha.clone() for alpha in logits(nas)]
+    nas.restore_norms(batch())
+    nas.rank_precisions(nn.functional.cross_entropy, [batch()])
+    for old, new in zip(folded, logits(nas), strict=True):
+        torch.testing.assert_close(new, old, rtol=0.02, atol=1e-3)
+
+
+def test_a_loss_that_nothing_changes_leaves_no_preference() -> None:
+    nas = searched(MPSType.PER_CHANNEL)
+    nas.rank_precisions(lambda output, _: 0.0 * output.sum(), [batch()])
+    assert all(not alpha.any() for alpha in logits(nas))
+
+
+def test_a_search_that_is_not_calibrated_is_refused() -> None:
+    nas = MPS(nn.Conv2d(2, 5, 4), input_example=torch.rand(1, 2, 4, 4))
+    with pytest.raises(UsageError, match="not calibrated"):
+        nas.rank_precisions(nn.functional.cross_entropy, [batch()])
