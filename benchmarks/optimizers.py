@@ -23,6 +23,8 @@ MUON_DECAY = 0.1
 class MuonAdam(torch.optim.Optimizer):
     """torch's Muon, which takes matrices only, on convolutions with several inputs per output; AdamW on the rest.
 
+    Momenta are in `parts`: what this optimizer itself would save is empty.
+
     Args:
         parameters: weights of dense convolutions are seen as matrices, one row per output channel.
         scale: of both learning rates.
@@ -62,6 +64,7 @@ class MuonAdam(torch.optim.Optimizer):
         assert closure is None
         for parameter, view in zip(self._dense, self._views, strict=True):
             gradient: Tensor | None = parameter.grad
+            view.data = parameter.detach().view(view.shape)  # a model may get other storage, as when it moves
             view.grad = None if gradient is None else gradient.reshape(view.shape)
         for part in self.parts:
             part.step()

@@ -37,3 +37,13 @@ def test_a_parameter_without_a_gradient_stays() -> None:
         used(torch.randn(1, 3, 4, 4)).sum().backward()
         optimizer.step()
     assert torch.equal(unused.weight, kept)
+
+
+def test_a_model_may_move_to_other_storage() -> None:
+    conv = nn.Conv2d(3, 4, 3, bias=False)
+    optimizer = MuonAdam(conv.parameters())
+    conv.weight.data = conv.weight.detach().clone()
+    before = conv.weight.detach().clone()
+    conv(torch.randn(1, 3, 4, 4)).sum().backward()
+    optimizer.step()
+    assert not torch.equal(conv.weight, before)
