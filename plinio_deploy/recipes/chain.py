@@ -209,10 +209,14 @@ class Chain:
         """Start within the limits, by what each precision costs in loss, so that the search trains few bits at once."""
         examples = next(iterate(self._data.train, EXAMPLES, None))
         if goal.limits and goal.strength is None:
-            nas.rank_precisions(self._recipe.loss, [examples])
+            nas.rank_precisions(self._loss, [examples])
             _settle(nas, goal)
         if self._recipe.qat_norms:
             nas.restore_norms(examples)
+
+    def _loss(self, output: Any, target: Tensor) -> Tensor:
+        with blaming(self._recipe.source, "loss()"):
+            return self._recipe.loss(output, target)
 
     def _loop(
         self, name: str, model: nn.Module, epochs: int, lr: float, goal: str, searching: Searching | None
