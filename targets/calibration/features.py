@@ -298,7 +298,7 @@ def shares(coefficients: Mapping[FeatureName, float], at: Geometry) -> dict[str,
 
     Counts in blocks count as if they were no blocks, and exact ones follow as the smooth ones in their place do.
     """
-    here = {name: float(feature(name, at)) * value for name, value in coefficients.items()}
+    here: dict[FeatureName, float] = {name: float(feature(name, at)) * value for name, value in coefficients.items()}
     total, found = sum(here.values()), {}
     for axis, step in AXES.items():
         change = 0.0
