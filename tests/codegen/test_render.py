@@ -14,6 +14,7 @@ from plinio_deploy.codegen.layout import tidy
 from tests.codegen.dsp_cases import DSP
 from tests.codegen.edge_cases import NETWORKS as EDGES
 from tests.codegen.ops_cases import CASES
+from tests.codegen.winograd_cases import WINOGRAD, asked
 from tests.networks import packed_rows
 
 HELPERS = sorted(
@@ -51,5 +52,13 @@ def test_the_golden_cases_use_every_helper() -> None:
     texts += [generate(make(), Options(isa=isa)).files["net_kernels.h"].decode() for make in EDGES for isa in ISAS]
     texts += [generate(make(), Options(isa=("dsp",))).files["net_kernels.h"].decode() for make in DSP.values()]
     texts.append(generate(packed_rows()).files["net_kernels.h"].decode())
+    on_request = [
+        (DSP["conv_shapes"](), "conv_wide_dsp"),
+        (DSP["linear_shapes"](), "linear_wide_dsp"),
+        (WINOGRAD["shapes"](), "conv_winograd"),
+    ]
+    for network, kernel in on_request:
+        found = generate(network, Options(isa=("dsp",), schedule=asked(network, kernel)))
+        texts.append(found.files["net_kernels.h"].decode())
     unused = [name for name in HELPERS if not any(f" net_{name}(" in text for text in texts)]
     assert unused == []
