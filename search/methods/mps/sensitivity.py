@@ -7,6 +7,9 @@ trained network. The change is the rounding error of a precision, or the whole c
 over a channel before the square keep what errors of neighbouring weights cancel (as in the Fisher potential of
 A. Turner et al., "BlockSwap", ICLR 2020, which sums over a channel's activations).
 
+That is the rise before any training. Weights around a rounding error learn to live with most of it; a channel that is
+gone stays gone. Rounding therefore counts for `LEFT` of its rise, pruning for all.
+
 With the same logits in all channels at the start, as PLiNIO has them, the gradients of a short search tell little about
 precisions that were never tried, and a limit that comes down on all of them takes whole channels before it takes bits.
 """
@@ -24,6 +27,13 @@ from plinio_deploy.errors import UsageError
 from plinio_deploy.quantization.norms import ChannelNorm
 from plinio_deploy.search.methods.mps.network import MixedNetwork
 from plinio_deploy.search.methods.mps.quantizers import MixedLayer
+
+LEFT = 0.1
+"""What of a rounding error's rise of the loss is left after fine-tuning, roughly.
+
+Seen on ResNet8 and CIFAR-10: all weights at 2 bits take 60 points before and 3 after 11 epochs. With 1, a search
+towards 22 kB takes 98 of 346 channels and keeps the rest at 4 bits; with 0.1 it takes 20.
+"""
 
 MICROBATCH = 8
 """Samples whose gradients are taken together: fewer are closer to the formula and take longer."""
@@ -61,6 +71,8 @@ def rank_precisions(
                 seen += 1
                 for key in layers:
                     rises[key] += _products(next(gradients), next(gradients), errors[key]).square()
+    for key, layer in layers.items():
+        rises[key][1 if layer.prunes else 0 :] *= LEFT
     if seen == 0:
         raise UsageError("nothing to rank precisions with", got="no batch", expected="at least one")
     _set_logits(layers, rises)

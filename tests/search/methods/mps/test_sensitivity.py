@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from plinio_deploy.errors import UsageError
 from plinio_deploy.search.cost import params_bit
-from plinio_deploy.search.methods.mps import MPS, MPSType, get_default_qinfo
+from plinio_deploy.search.methods.mps import MPS, MPSType, get_default_qinfo, sensitivity
 from plinio_deploy.search.methods.mps.quantizers import MixedLayer
 
 IGNORED = 3
@@ -60,6 +60,18 @@ def test_a_limit_takes_what_nobody_looks_at_first() -> None:
     bits = nas.summary()["0"]["w_precision"]
     assert bits[IGNORED] == 0
     assert all(width > 0 for channel, width in enumerate(bits) if channel != IGNORED)
+
+
+def test_rounding_counts_for_less_than_pruning(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, usual = [], sensitivity.LEFT
+    for left in (1.0, usual):
+        monkeypatch.setattr(sensitivity, "LEFT", left)
+        nas = searched(MPSType.PER_CHANNEL)
+        nas.rank_precisions(nn.functional.cross_entropy, [batch()])
+        found.append(logits(nas)[0])
+    # In units of what 2 bits cost, which shrinks too.
+    torch.testing.assert_close(found[1][1:], found[0][1:])
+    torch.testing.assert_close(found[1][0] * usual, found[0][0])
 
 
 def test_a_choice_per_layer_sums_over_its_channels() -> None:
