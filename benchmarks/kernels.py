@@ -12,13 +12,14 @@ on what a network has learnt. Every row is also compared with the interpreter, t
 status 1.
 
 With a checkout of CMSIS-NN (`cmsis_nn/compare.py`) that library is counted in the same run, by the same plugin, and its
-figures stand beside each row: always those for 8 bits, for it widens fewer bits to 8 itself.
+figures stand beside each row and layer: its kernels for 8-bit weights and, beside 4 and 2 bits, those for 4 as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from cmsis_nn import beside as neighbours
 from cmsis_nn import compare
 
 from plinio_deploy import storage
@@ -79,8 +81,12 @@ class Row:
         exact: whether every tensor of every layer equals the interpreter's.
         bands: layers that run in bands of rows to stay within `--max-arena`, multiply-accumulates that this repeats and
             bytes of rows that it copies; `None` where all run as a whole.
-        layers: what each layer takes: name, kernel, MACs, instructions, cycles.
+        layers: what each layer takes: name, kernel, MACs, elements that it writes, instructions, cycles; and those of
+            CMSIS-NN for the same, if counted, with the width of the weights that its kernel takes (`cmsis_nn_kernel`).
         cmsis_nn_instructions_per_mac, cmsis_nn_cycles_per_mac: of CMSIS-NN on the same network at 8 bits, if counted.
+        cmsis_nn_s4_instructions_per_mac, cmsis_nn_s4_cycles_per_mac: of its kernels for 4-bit weights, beside weights
+            of 4 and 2 bits; layers that it has no such kernel for are those with `s8` as `cmsis_nn_kernel`.
+        cmsis_nn_machine: which one QEMU played: another than the target's where that has too little memory.
     """
 
     network: str
@@ -104,6 +110,9 @@ class Row:
     layers: list[dict[str, str | int | None]]
     cmsis_nn_instructions_per_mac: float | None = None
     cmsis_nn_cycles_per_mac: float | None = None
+    cmsis_nn_s4_instructions_per_mac: float | None = None
+    cmsis_nn_s4_cycles_per_mac: float | None = None
+    cmsis_nn_machine: str | None = None
 
 
 def make_network(name: str, w_bits: int, a_bits: int) -> Network:
@@ -256,12 +265,12 @@ def measure(
         fits=fits,
         exact=exact,
         bands=None if manifest.bands is None else manifest.bands.model_dump(),
-        layers=_layers(manifest, counted.by_symbol if counted else {}, outputs.cycles),
+        layers=_layers(network, manifest, counted.by_symbol if counted else {}, outputs.cycles),
     )
 
 
 def _layers(
-    manifest: Manifest, instructions: dict[str, int] | object, cycles: CycleCounts | None
+    network: Network, manifest: Manifest, instructions: dict[str, int] | object, cycles: CycleCounts | None
 ) -> list[dict[str, str | int | None]]:
     counts = instructions if isinstance(instructions, dict) else {}
     taken = cycles.by_symbol if cycles is not None else {}
@@ -270,6 +279,7 @@ def _layers(
             "name": step.layer,
             "kernel": step.kernel,
             "macs": step.macs,
+            "elements": math.prod(network.tensors[step.tensor].shape),
             "instructions": counts.get(step.symbol),
             "cycles": taken.get(step.symbol),
         }
@@ -277,14 +287,19 @@ def _layers(
     ]
 
 
-def beside(row: Row, other: compare.Figures | None) -> Row:
-    """A row with CMSIS-NN's figures for its network."""
+def beside(row: Row, network: Network, other: compare.Comparison | None) -> Row:
+    """A row with CMSIS-NN's figures for its network, and for each of its layers."""
     if other is None:
         return row
+    s8, s4, narrow = other.s8[network.name], other.s4[network.name], row.w_bits in {2, 4}
     return replace(
         row,
-        cmsis_nn_instructions_per_mac=other.instructions_per_mac,
-        cmsis_nn_cycles_per_mac=other.cycles_per_mac,
+        layers=neighbours.by_layer(network, row.layers, s4 if narrow else s8, narrow=narrow),
+        cmsis_nn_instructions_per_mac=s8.instructions_per_mac,
+        cmsis_nn_cycles_per_mac=s8.cycles_per_mac,
+        cmsis_nn_s4_instructions_per_mac=s4.instructions_per_mac if narrow else None,
+        cmsis_nn_s4_cycles_per_mac=s4.cycles_per_mac if narrow else None,
+        cmsis_nn_machine=other.machine,
     )
 
 
@@ -321,7 +336,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     target = registry.load(options.target)
     rows: list[Row] = []
-    others = compare.measure(options.cmsis_nn, target.name)[0] if options.cmsis_nn else {}
+    other = compare.measure(options.cmsis_nn, target.name) if options.cmsis_nn else None
+    if other and not options.json:
+        print(f"CMSIS-NN on QEMU's {other.machine}, with all of its memory; {other.conditions}")
     for name in options.networks:
         chosen = options.widths or (*WIDTHS, *(RESNET8_WIDTHS if name == "resnet8" else ()))
         for widths in chosen:
@@ -329,7 +346,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             schedule = schedule_of(network, target, options.winograd, adds_along=options.adds_along, wider=options.wide)
             trace, limit = not options.no_trace, options.max_arena
             row = measure(name, network, widths, target, trace=trace, schedule=schedule, max_arena=limit)
-            rows.append(beside(row, others.get(name.replace("-", "_"))))
+            rows.append(beside(row, network, other))
             if not options.json:
                 show(rows[-1], layers=options.layers)
     if options.json:
@@ -343,8 +360,13 @@ def show(row: Row, *, layers: bool) -> None:
     def number(value: float | None, per: int) -> str:
         return "       -" if value is None else f"{value / per:8.3f}"
 
-    theirs = (row.cmsis_nn_instructions_per_mac, row.cmsis_nn_cycles_per_mac)
-    other = ["" if value is None else f" (CMSIS-NN {value:.3f})" for value in theirs]
+    def library(s8: float | None, s4: float | None) -> str:
+        return "" if s8 is None else f" (CMSIS-NN {s8:.3f}{'' if s4 is None else f', s4 {s4:.3f}'})"
+
+    other = (
+        library(row.cmsis_nn_instructions_per_mac, row.cmsis_nn_s4_instructions_per_mac),
+        library(row.cmsis_nn_cycles_per_mac, row.cmsis_nn_s4_cycles_per_mac),
+    )
     print(
         f"{row.network:16} w{row.w_bits}a{row.a_bits}  instr/MAC {number(row.instructions, row.macs)}{other[0]}"
         f"  cycles/MAC {number(row.cycles, row.macs)}{other[1]}  arena {row.arena_bytes} ({row.arena_bound_bytes})"
@@ -355,12 +377,20 @@ def show(row: Row, *, layers: bool) -> None:
         print("    {count} bands of {rows} rows from {first} to {last}".format(**row.bands), end=": ")
         print("{recomputed_macs} MACs repeated, {copied_bytes} bytes copied".format(**row.bands))
     for layer in row.layers if layers else ():
-        macs = int(layer["macs"] or 0)
-        counts = [value if isinstance(value, int) else None for value in (layer["instructions"], layer["cycles"])]
-        print(
-            f"    {layer['name']:28} {layer['kernel']:22} {macs:9} "
-            + " ".join(f"{count or 0:10} {number(count, macs or 1)}" for count in counts)
-        )
+        _show_layer(layer)
+
+
+def _show_layer(layer: dict[str, str | int | None]) -> None:
+    """Counts in all and per multiply-accumulate, or element written where there are none; CMSIS-NN's in brackets."""
+    macs = int(layer["macs"] or 0)
+    per, unit = (macs, "MAC") if macs else (int(layer["elements"] or 1), "element")
+    line = f"    {layer['name']:28} {layer['kernel']:22} {per:9} x {unit:7}"
+    for key in ("instructions", "cycles"):
+        value, theirs = layer[key], layer.get(f"cmsis_nn_{key}")
+        line += f" {value or 0:10} {int(value) / per:8.3f}" if value is not None else f" {'-':>10} {'-':>8}"
+        if theirs is not None:
+            line += f" ({layer['cmsis_nn_kernel']} {int(theirs) / per:8.3f})"
+    print(line)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Runs the layers of reference networks through CMSIS-NN's public functions on random data: one function per network, for a
- * counter of instructions and cycles. networks.h, written by compare.py, holds the shapes. No result is looked at. */
+ * Runs the layers of reference networks through CMSIS-NN's public functions on random data: one function per layer, and one
+ * more with weights of 4 bits where the library has a kernel for them, for a counter of instructions and cycles. networks.h,
+ * written by compare.py, holds the shapes. No result is looked at. */
 #include "arm_nnfunctions.h"
 #include "networks.h"
 
@@ -74,7 +75,7 @@ static void check(arm_cmsis_nn_status status)
     }
 }
 
-static void conv(const layer_t *layer, const int8_t *input, int8_t *output)
+static void conv(const layer_t *layer, const int8_t *input, int8_t *output, int s4)
 {
     const cmsis_nn_conv_params params = {
         128, ZERO_POINT, {layer->stride, layer->stride}, {layer->pad_w, layer->pad_h}, {1, 1}, {-128, 127}};
@@ -83,13 +84,15 @@ static void conv(const layer_t *layer, const int8_t *input, int8_t *output)
     const cmsis_nn_dims filter = {layer->out_c, layer->kernel_h, layer->kernel_w, layer->in_c};
     const cmsis_nn_dims bias = {1, 1, 1, layer->out_c};
     const cmsis_nn_dims out = {1, layer->out_h, layer->out_w, layer->out_c};
-    const int32_t size = arm_convolve_wrapper_s8_get_buffer_size(&params, &in, &filter, &out);
+    const int32_t size = s4 ? arm_convolve_wrapper_s4_get_buffer_size(&params, &in, &filter, &out)
+                            : arm_convolve_wrapper_s8_get_buffer_size(&params, &in, &filter, &out);
     const cmsis_nn_context context = {scratch, size};
     failed |= size > MAX_SCRATCH;
-    check(arm_convolve_wrapper_s8(&context, &params, &quant, &in, input, &filter, weights, &bias, biases, &out, output));
+    check((s4 ? arm_convolve_wrapper_s4 : arm_convolve_wrapper_s8)(&context, &params, &quant, &in, input, &filter, weights,
+                                                                   &bias, biases, &out, output));
 }
 
-static void depthwise(const layer_t *layer, const int8_t *input, int8_t *output)
+static void depthwise(const layer_t *layer, const int8_t *input, int8_t *output, int s4)
 {
     const cmsis_nn_dw_conv_params params = {
         128, ZERO_POINT, 1, {layer->stride, layer->stride}, {layer->pad_w, layer->pad_h}, {1, 1}, {-128, 127}};
@@ -98,14 +101,15 @@ static void depthwise(const layer_t *layer, const int8_t *input, int8_t *output)
     const cmsis_nn_dims filter = {1, layer->kernel_h, layer->kernel_w, layer->out_c};
     const cmsis_nn_dims bias = {1, 1, 1, layer->out_c};
     const cmsis_nn_dims out = {1, layer->out_h, layer->out_w, layer->out_c};
-    const int32_t size = arm_depthwise_conv_wrapper_s8_get_buffer_size(&params, &in, &filter, &out);
+    const int32_t size = s4 ? arm_depthwise_conv_wrapper_s4_get_buffer_size(&params, &in, &filter, &out)
+                            : arm_depthwise_conv_wrapper_s8_get_buffer_size(&params, &in, &filter, &out);
     const cmsis_nn_context context = {scratch, size};
     failed |= size > MAX_SCRATCH;
-    check(arm_depthwise_conv_wrapper_s8(&context, &params, &quant, &in, input, &filter, weights, &bias, biases, &out,
-                                        output));
+    check((s4 ? arm_depthwise_conv_wrapper_s4 : arm_depthwise_conv_wrapper_s8)(
+        &context, &params, &quant, &in, input, &filter, weights, &bias, biases, &out, output));
 }
 
-static void fully_connected(const layer_t *layer, const int8_t *input, int8_t *output)
+static void fully_connected(const layer_t *layer, const int8_t *input, int8_t *output, int s4)
 {
     const cmsis_nn_fc_params params = {128, 0, ZERO_POINT, {-128, 127}};
     const cmsis_nn_per_tensor_quant_params quant = {multipliers[0], shifts[0]};
@@ -113,9 +117,10 @@ static void fully_connected(const layer_t *layer, const int8_t *input, int8_t *o
     const cmsis_nn_dims filter = {layer->in_c, 1, 1, layer->out_c};
     const cmsis_nn_dims bias = {1, 1, 1, layer->out_c};
     const cmsis_nn_dims out = {1, 1, 1, layer->out_c};
-    const cmsis_nn_context context = {scratch, arm_fully_connected_s8_get_buffer_size(&filter)};
+    const cmsis_nn_context context = {scratch, s4 ? 0 : arm_fully_connected_s8_get_buffer_size(&filter)};
     failed |= context.size > MAX_SCRATCH;
-    check(arm_fully_connected_s8(&context, &params, &quant, &in, input, &filter, weights, &bias, biases, &out, output));
+    check((s4 ? arm_fully_connected_s4 : arm_fully_connected_s8)(&context, &params, &quant, &in, input, &filter, weights,
+                                                                 &bias, biases, &out, output));
 }
 
 static void pool(const layer_t *layer, const int8_t *input, int8_t *output)
@@ -134,28 +139,25 @@ static void add(const layer_t *layer, const int8_t *one, const int8_t *other, in
                                  -18, -128, 127, layer->in_h * layer->in_w * layer->in_c));
 }
 
-static void run(const layer_t *layers, unsigned count)
+__attribute__((noinline)) static void run(const layer_t *layer, unsigned index, int s4)
 {
-    for (unsigned i = 0; i < count; i++) {
-        const layer_t *layer = &layers[i];
-        const int8_t *input = activations[i & 1u];
-        int8_t *output = activations[~i & 1u];
-        switch (layer->op) {
-        case OP_CONV: conv(layer, input, output); break;
-        case OP_DEPTHWISE: depthwise(layer, input, output); break;
-        case OP_LINEAR: fully_connected(layer, input, output); break;
-        case OP_POOL: pool(layer, input, output); break;
-        default: add(layer, input, activations[2], output); break;
-        }
+    const int8_t *input = activations[index & 1u];
+    int8_t *output = activations[~index & 1u];
+    switch (layer->op) {
+    case OP_CONV: conv(layer, input, output, s4); break;
+    case OP_DEPTHWISE: depthwise(layer, input, output, s4); break;
+    case OP_LINEAR: fully_connected(layer, input, output, s4); break;
+    case OP_POOL: pool(layer, input, output); break;
+    default: add(layer, input, activations[2], output); break;
     }
 }
 
-#define X(name) \
-    __attribute__((noinline, noclone)) void run_##name(void) \
+#define X(network, index, suffix, s4) \
+    __attribute__((noinline, noclone, no_icf)) void run_##network##_##index##suffix(void) \
     { \
-        run(layers_##name, sizeof layers_##name / sizeof *layers_##name); \
+        run(&layers_##network[index], index, s4); \
     }
-NETWORKS(X)
+LAYERS(X)
 #undef X
 
 int main(void)
@@ -168,8 +170,8 @@ int main(void)
         multipliers[i] = (int32_t)(0x40000000u | next_random() << 12);
         shifts[i] = -8;
     }
-#define X(name) run_##name();
-    NETWORKS(X)
+#define X(network, index, suffix, s4) run_##network##_##index##suffix();
+    LAYERS(X)
 #undef X
     return failed;
 }

@@ -4,9 +4,10 @@
     python benchmarks/cmsis_nn/compare.py --cmsis-nn PATH [--target cortex-m4] [--json]
 
 PATH is a checkout of github.com/ARM-software/CMSIS-NN; without it, the pinned commit is cloned into a temporary folder.
-Nothing of it is part of this project. Every layer goes through the library's public functions with random data: its
-counts depend on shapes alone. The figures stand beside those of `benchmarks/kernels.py`, and check the timing model:
-boards that ran CMSIS-NN (MLPerf Tiny v1.1, Cortex-M4 at 120 MHz) imply 1.2 to 1.3 cycles per instruction.
+Nothing of it is part of this project. Every layer goes through the library's public functions with random data, once
+with weights of 8 bits and, where it has kernels for them, once with weights of 4: counts depend on shapes alone. The
+figures stand beside those of `benchmarks/kernels.py`, and check the timing model: boards that ran CMSIS-NN (MLPerf Tiny
+v1.1, Cortex-M4 at 120 MHz) imply 1.2 to 1.3 cycles per instruction.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from plinio_deploy.errors import BuildFailed, PlinioDeployError, UsageError
+from plinio_deploy.pipeline.calibration.bench import roomy
 from plinio_deploy.targets import registry, toolchains
 from plinio_deploy.targets.runners import functions
 from plinio_deploy.targets.schema import Qemu, Target
@@ -35,8 +37,12 @@ FOLDERS = (
     *("BasicMathFunctions", "ConvolutionFunctions", "FullyConnectedFunctions", "NNSupportFunctions"),
     *("PoolingFunctions", "TransposeFunctions"),
 )
-UNUSED = ("_f16", "_f32", "_s4", "_s4_opt")
+UNUSED = ("_f16", "_f32")
 """Ends of the names of sources for other types."""
+NO_S4 = frozenset({"OP_POOL", "OP_ADD"})
+"""What has no weights, and so no kernel for 4-bit ones: the one for 8 bits serves there."""
+STACK = 8192
+"""Bytes that the linker leaves at least."""
 
 FLAGS = ("-Ofast", "-ffunction-sections", "-fdata-sections", "-fno-strict-aliasing", "-w")
 
@@ -134,7 +140,7 @@ def header(layers: dict[str, list[Layer]]) -> str:
         f"typedef struct {{ int op; int {', '.join(names)}; }} layer_t;",
         f"#define MAX_ACTIVATION {activation}",
         "#define MAX_SCRATCH 32768",
-        "#define NETWORKS(X) " + " ".join(f"X({name})" for name in layers),
+        "#define LAYERS(X) " + " ".join(f"X({', '.join(map(str, run))})" for run in runs(layers)),
     ]
     for name, network in layers.items():
         rows = ", ".join("{" + ", ".join(map(str, astuple(layer))) + "}" for layer in network)
@@ -142,22 +148,32 @@ def header(layers: dict[str, list[Layer]]) -> str:
     return "\n".join([*lines, "#endif", ""])
 
 
+def runs(layers: dict[str, list[Layer]]) -> list[tuple[str, int, str, int]]:
+    """What the bench executes: network, position of the layer, end of the function's name, 1 if weights have 4 bits."""
+    return [
+        (name, index, suffix, s4)
+        for s4, suffix in enumerate(("", "_s4"))
+        for name, network in layers.items()
+        for index, layer in enumerate(network)
+        if not s4 or layer.op not in NO_S4
+    ]
+
+
 def largest_weights(layers: dict[str, list[Layer]]) -> int:
     """Weights of the largest layer; all layers share them."""
     return max(layer.weights for network in layers.values() for layer in network)
 
 
-def build(checkout: Path, target: str, folder: Path) -> Path:
+def build(checkout: Path, board: Target, folder: Path) -> Path:
     """Compile the library and the bench.
 
     Raises:
         ToolMissing: there is no compiler.
-        BuildFailed: it refused something.
+        BuildFailed: it refused something, or the program does not fit the memory.
         UsageError: the checkout is none, or the target is no Arm core.
     """
-    board = registry.load(target)
     if board.memory is None or board.family != "arm":
-        raise UsageError("CMSIS-NN is for Arm cores", got=target)
+        raise UsageError("CMSIS-NN is for Arm cores", got=board.name)
     sources = [
         path
         for name in FOLDERS
@@ -184,14 +200,15 @@ def build(checkout: Path, target: str, folder: Path) -> Path:
 
     with ThreadPoolExecutor(2) as pool:
         objects = list(pool.map(compiled, [BENCH, *sources]))
-    elf = folder / f"cmsis_nn_{target}.elf"
-    ram = board.memory.ram
-    places = [
-        f"-Wl,--section-start=.vectors={board.memory.flash.base:#x}",
-        f"-Wl,-Ttext={board.memory.flash.base + 256:#x}",
-    ]
-    places += [f"-Wl,-Tdata={ram.base:#x}", f"-Wl,--defsym=stack_top={ram.base + 0x60000:#x}", "-Wl,-e,main"]
-    kept = ["-Wl,--gc-sections", "-Wl,--undefined=vectors"]
+    elf, room = folder / f"cmsis_nn_{board.name}.elf", folder / "room.ld"
+    flash, ram = board.memory.flash, board.memory.ram
+    room.write_text(
+        f'ASSERT(ADDR(.rodata) + SIZEOF(.rodata) <= {flash.base + flash.size:#x}, "too little flash")\n'
+        f'ASSERT(_end + {STACK} <= {ram.base + ram.size:#x}, "too little RAM")\n'
+    )
+    places = [f"-Wl,--section-start=.vectors={flash.base:#x}", f"-Wl,-Ttext={flash.base + 256:#x}"]
+    places += [f"-Wl,-Tdata={ram.base:#x}", f"-Wl,--defsym=stack_top={ram.base + ram.size:#x}", "-Wl,-e,main"]
+    kept = ["-Wl,--gc-sections", "-Wl,--undefined=vectors", str(room)]
     _run([compiler, *flags, "-nostartfiles", *places, *kept, *objects, "-lc", "-lgcc", "-o", str(elf)])
     return elf
 
@@ -204,7 +221,13 @@ def _run(command: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Figures:
-    """One network: totals of one inference, and ratios."""
+    """One network: totals of one inference, and ratios.
+
+    Attributes:
+        macs, instructions, cycles: in all.
+        instructions_per_mac, cycles_per_mac, cycles_per_instruction: ratios of these.
+        layers: instructions and cycles of each layer, in the order of `networks`.
+    """
 
     macs: int
     instructions: int
@@ -212,6 +235,40 @@ class Figures:
     instructions_per_mac: float
     cycles_per_mac: float | None
     cycles_per_instruction: float | None
+    layers: tuple[tuple[int, int | None], ...] = ()
+
+    @classmethod
+    def of(cls, macs: int, layers: Sequence[tuple[int, int | None]]) -> Figures:
+        """The sums of layers, and their ratios to a network's multiply-accumulates."""
+        instructions = sum(count for count, _ in layers)
+        known = [count for _, count in layers if count is not None]
+        cycles = sum(known) if len(known) == len(layers) else None
+        return cls(
+            macs,
+            instructions,
+            cycles,
+            round(instructions / macs, 3),
+            None if cycles is None else round(cycles / macs, 3),
+            None if cycles is None else round(cycles / instructions, 3),
+            tuple(layers),
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The library on one target.
+
+    Attributes:
+        s8: every network by the kernels for 8-bit weights.
+        s4: the same by those for 4-bit weights, and by the ones for 8 bits where there are no others (`NO_S4`).
+        machine: what QEMU played; another than the target's where that has too little memory.
+        conditions: what the cycles hold for.
+    """
+
+    s8: dict[str, Figures]
+    s4: dict[str, Figures]
+    machine: str
+    conditions: str | None
 
 
 def board_of(target: str, flash: Sequence[int]) -> Target:
@@ -224,26 +281,28 @@ def board_of(target: str, flash: Sequence[int]) -> Target:
     return board.model_copy(update={"qemu": Qemu.model_validate(table)})
 
 
-def measure(checkout: Path, target: str, flash: Sequence[int] = ()) -> tuple[dict[str, Figures], str | None]:
-    """Figures of every network on a target, and what the cycles hold for."""
-    board = board_of(target, flash)
+def measure(checkout: Path, target: str, flash: Sequence[int] = ()) -> Comparison:
+    """Every network on a target, with all the memory that its emulator has: it has no influence on the counts.
+
+    A Cortex-M0+ is played by a Cortex-M3, which executes the same instructions: the library is compiled for the M0+,
+    and its table has the cycles.
+    """
+    board, layers = roomy(board_of(target, flash)), networks()
     with tempfile.TemporaryDirectory() as name:
-        elf = build(checkout, target, Path(name))
-        layers = networks()
-        counts = functions.count(board, elf, [f"run_{network}" for network in layers], timeout_s=600)
-    found = {}
-    for network, rows in layers.items():
-        count = counts.functions[f"run_{network}"]
-        macs = sum(layer.macs for layer in rows)
-        found[network] = Figures(
-            macs,
-            count.instructions,
-            count.cycles,
-            round(count.instructions / macs, 3),
-            None if count.cycles is None else round(count.cycles / macs, 3),
-            None if count.cycles is None else round(count.cycles / count.instructions, 3),
-        )
-    return found, counts.conditions
+        elf = build(checkout, board, Path(name))
+        wanted = [f"run_{network}_{index}{suffix}" for network, index, suffix, _ in runs(layers)]
+        counts = functions.count(board, elf, wanted, timeout_s=600)
+
+    def figures(network: str, suffix: str) -> Figures:
+        names = [
+            f"run_{network}_{index}{'' if layer.op in NO_S4 else suffix}" for index, layer in enumerate(layers[network])
+        ]
+        found = [(one.instructions, one.cycles) for one in map(counts.functions.__getitem__, names)]
+        return Figures.of(sum(layer.macs for layer in layers[network]), found)
+
+    every = [{network: figures(network, suffix) for network in layers} for suffix in ("", "_s4")]
+    machine = "" if board.qemu is None else " ".join((board.qemu.machine, board.qemu.cpu or "")).strip()
+    return Comparison(every[0], every[1], machine, counts.conditions)
 
 
 def main() -> int:
@@ -270,17 +329,24 @@ def main() -> int:
                 checkout = Path(name) / "CMSIS-NN"
                 subprocess.run(["git", "clone", "--quiet", REPOSITORY, str(checkout)], check=True)
                 subprocess.run(["git", "-C", str(checkout), "checkout", "--quiet", COMMIT], check=True)
-            found, conditions = measure(checkout, options.target, options.flash)
+            found = measure(checkout, options.target, options.flash)
     except PlinioDeployError as error:
         print(error, file=sys.stderr)
         return 1
-    document = {network: asdict(figures) for network, figures in found.items()}
     if options.json:
-        print(json.dumps({"target": options.target, "conditions": conditions, "networks": document}, indent=2))
+        networks_of = {"networks": found.s8, "networks_s4": found.s4}
+        document = {
+            key: {network: asdict(figures) for network, figures in figures_of.items()}
+            for key, figures_of in networks_of.items()
+        }
+        head = {"target": options.target, "machine": found.machine, "conditions": found.conditions}
+        print(json.dumps({**head, **document}, indent=2))
         return 0
-    for network, figures in found.items():
-        print(network, *(f"{key}={value}" for key, value in asdict(figures).items()))
-    print(conditions)
+    for bits, figures_of in ((8, found.s8), (4, found.s4)):
+        for network, figures in figures_of.items():
+            ratios = {key: value for key, value in asdict(figures).items() if key != "layers"}
+            print(network, f"w_bits={bits}", *(f"{key}={value}" for key, value in ratios.items()))
+    print(found.machine, found.conditions, sep="; ")
     return 0
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.cmsis_nn import compare
 from plinio_deploy.errors import UsageError
+from plinio_deploy.targets import registry
 
 MACS = {"resnet8": 12_501_632, "ds_cnn": 2_656_768, "mobilenetv1_025": 7_489_664, "autoencoder": 264_192}
 """Of the int8 models of MLPerf Tiny."""
@@ -29,7 +30,7 @@ def test_outputs_become_inputs() -> None:
 
 def test_a_folder_that_is_no_checkout(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no checkout of CMSIS-NN"):
-        compare.build(tmp_path, "cortex-m4", tmp_path)
+        compare.build(tmp_path, registry.load("cortex-m4"), tmp_path)
 
 
 def test_other_flash() -> None:
@@ -37,3 +38,26 @@ def test_other_flash() -> None:
     assert board.qemu is not None
     assert (board.qemu.flash_wait, board.qemu.flash_data_lines) == (5, 16)
     assert compare.board_of("cortex-m4", ()).qemu is not None
+
+
+def test_every_layer_runs_and_those_with_weights_in_4_bits_as_well() -> None:
+    layers = compare.networks()
+    runs = compare.runs(layers)
+    weighted = sum(layer.weights > 0 for network in layers.values() for layer in network)
+    assert [sum(s4 == flag for *_, s4 in runs) for flag in (0, 1)] == [sum(map(len, layers.values())), weighted]
+    text = compare.header(layers)
+    assert "X(resnet8, 3, , 0)" in text
+    assert "X(resnet8, 3, _s4, 1)" not in text, "an add"
+    assert "X(resnet8, 2, _s4, 1)" in text
+
+
+def test_figures_are_sums() -> None:
+    figures = compare.Figures.of(10, [(20, 30), (5, 7)])
+    assert (figures.instructions, figures.cycles) == (25, 37)
+    assert (figures.instructions_per_mac, figures.cycles_per_mac) == (2.5, 3.7)
+    assert compare.Figures.of(10, [(20, None), (5, 7)]).cycles is None
+
+
+def test_another_targets_core(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="for Arm cores"):
+        compare.build(tmp_path, registry.load("rv32imc"), tmp_path)
