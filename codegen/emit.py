@@ -100,17 +100,22 @@ class Emitter:
         shifted = f"{self.helper('shift_left')}(acc, {requant.shift})"
         return Requantizer("0", f"{call}({add(shifted, bias)}, {multiplier}, {tail}")
 
-    def channel_requantizer(self, requant: Requant, output: Tensor) -> Requantizer:
-        """`requantizer` with the layer's arrays ``_b``, ``_m`` and ``_s``, indexed by ``oc``."""
+    def channel_requantizer(self, requant: Requant, output: Tensor, unit: int = 1) -> Requantizer:
+        """`requantizer` with the layer's arrays ``_b``, ``_m`` and ``_s``, indexed by ``oc``; equal ones as a literal.
+
+        Args:
+            requant: of the op.
+            output: the tensor that receives the code.
+            unit: of the biases in ``_b``.
+        """
 
         def value(suffix: str, values: list[int]) -> str:
-            return str(values[0]) if len(values) == 1 else f"{self.array(suffix)}[oc]"
+            return str(values[0]) if len(set(values)) == 1 else f"{self.array(suffix)}[oc]"
 
         shifts = [] if isinstance(requant, Hi32) else requant.shift.tolist()
         shift = value("_s", shifts) if shifts else ""
-        return self.requantizer(
-            requant, f"{self.array('_b')}[oc]", value("_m", requant.multiplier.tolist()), shift, output
-        )
+        bias = f"{self.array('_b')}[oc]{f' * {unit}' if unit > 1 else ''}"
+        return self.requantizer(requant, bias, value("_m", requant.multiplier.tolist()), shift, output)
 
     def scalar_requantizer(self, requant: Requant, bias: int, output: Tensor) -> Requantizer:
         """`requantizer` with one bias, multiplier and shift for all channels, as literals."""

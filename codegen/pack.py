@@ -82,6 +82,19 @@ def int32_array(suffix: str, values: Sequence[int], comment: str) -> Array:
     return Array(suffix, "int32_t", tuple(int(value) for value in values), comment)
 
 
+MOST_UNIT = 1 << 14
+"""Greatest unit of biases: a signed factor of 16 bits."""
+
+
+def unit_of(values: Sequence[int]) -> int | None:
+    """The least power of two in units of which all values are int16; ``None`` if there is none up to `MOST_UNIT`."""
+    unit, low, high = 1, min(values), max(values)
+    while unit < MOST_UNIT and (low < -unit << 15 or high >= unit << 15):
+        unit *= 2
+    fit = -unit << 15 <= low and high < unit << 15
+    return unit if fit and not any(value % unit for value in values) else None
+
+
 def pixel_of(tensor: Tensor, code: int) -> bytes:
     """One packed row of channels that all hold ``code``, ``tensor.row_bytes`` long, its padding bits 0."""
     per_byte = 8 // tensor.bits

@@ -9,7 +9,7 @@ from plinio_deploy.codegen import pack
 from plinio_deploy.codegen.emit import Emitter
 from plinio_deploy.codegen.kernel import Site
 from plinio_deploy.codegen.pack import Array
-from plinio_deploy.network import Conv, Hi32, Linear
+from plinio_deploy.network import Conv, Hi32, Int32Array, Linear
 
 MAX_RUNS = 4
 """With more runs of equal width than this, widths are looked up per channel instead of one loop written per run."""
@@ -18,6 +18,17 @@ MAX_RUNS = 4
 def is_uniform(op: Conv | Linear) -> bool:
     """Whether one loop per run of equal width is written."""
     return len(op.weights.runs()) <= MAX_RUNS
+
+
+def bias_unit(op: Conv | Linear) -> int | None:
+    """In units of what biases are stored as 16 bits, where one multiplier serves all channels; else ``None``."""
+    shared = isinstance(op.requant, Hi32) and op.requant.shift == 0 and is_one(op.requant.multiplier)
+    return pack.unit_of(op.bias.tolist()) if shared else None
+
+
+def is_one(values: Int32Array) -> bool:
+    """Whether all are equal: then they are no table, but a literal."""
+    return len(set(values.tolist())) == 1
 
 
 def arrays(op: Conv | Linear, order: str) -> tuple[Array, ...]:
@@ -31,10 +42,15 @@ def arrays(op: Conv | Linear, order: str) -> tuple[Array, ...]:
     found = [pack.weight_array(op.weights, order)]
     if not is_uniform(op):
         found.append(Array("_bits", "uint8_t", op.weights.bits, "bits per weight of each output channel"))
-    found.append(pack.int32_array("_b", op.bias.tolist(), "bias - zero point * sum of weights, and the rounding half"))
-    if requant.multiplier.size > 1:
+    unit, what = bias_unit(op), "bias - zero point * sum of weights, and the rounding half"
+    if unit is None:
+        found.append(pack.int32_array("_b", op.bias.tolist(), what))
+    else:
+        told = f"{what}{f', in units of {unit}' if unit > 1 else ''}"
+        found.append(Array("_b", "int16_t", tuple(bias // unit for bias in op.bias.tolist()), told))
+    if not is_one(requant.multiplier):
         found.append(pack.int32_array("_m", requant.multiplier.tolist(), "requantization multipliers"))
-    if not isinstance(requant, Hi32) and requant.shift.size > 1:
+    if not isinstance(requant, Hi32) and not is_one(requant.shift):
         found.append(
             Array("_s", "int8_t", tuple(requant.shift.tolist()), "requantization shifts, positive to the left")
         )
@@ -52,7 +68,7 @@ def variables(site: Site, op: Conv | Linear, emitter: Emitter) -> Mapping[str, o
         "weights": emitter.array("_w"),
         "weight_bits": emitter.array("_bits"),
         "weight_ctype": "int8_t" if widths == [8] else "uint8_t",
-        "requantizer": emitter.channel_requantizer(op.requant, site.output),
+        "requantizer": emitter.channel_requantizer(op.requant, site.output, bias_unit(op) or 1),
     }
 
 

@@ -6,6 +6,7 @@ In the order in which a layer passes through::
     columns    the patch under a kernel as words of two 16-bit codes: which product is where
     blocks     four output channels at a time: weights packed so that few instructions unpack them, scaled accumulators
     assembly   the micro-kernels as text: two pixels by four channels, one pixel by four channels
+    narrow     constants of matrix products whose channels share a multiplier
     chain      what they do where three accumulators hold four channels
     widening   the micro-kernel that makes the patch of codes of the input
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from plinio_deploy.codegen.dsp import chain
+from plinio_deploy.codegen.dsp import chain, narrow
 from plinio_deploy.codegen.dsp.blocks import CHANNELS, DIGIT8, RAW8, WIDE4, WIDE8, Run, Variant
 from plinio_deploy.codegen.dsp.columns import Columns
 
@@ -87,7 +87,12 @@ class Direct:
 
 def frame_bytes(run: Run, pixels: int) -> int:
     """Stack of a micro-kernel besides saved registers."""
-    return _SUMS + (16 * pixels + 4 if run.variant.sums else 0)
+    return _common(run.variant, pixels) + (4 * narrow.WORDS if run.narrow else 0)
+
+
+def _common(variant: Variant, pixels: int) -> int:
+    """Place on the stack of what all channels of a narrow run have in common."""
+    return _SUMS + (16 * pixels + 4 if variant.sums else 0)
 
 
 def products(pixels: int, layout: Columns, run: Run, out: Output, direct: Direct | None = None) -> Lines:
@@ -101,15 +106,17 @@ def products(pixels: int, layout: Columns, run: Run, out: Output, direct: Direct
     lines = ["push {r4-r11, lr}", f"sub sp, #{frame}", f"str r0, [sp, #{_PATCH}]", f"str r1, [sp, #{_OUT}]"]
     lines += ["mov r1, r2", "ldr r2, [r3], #4", "add r2, r0", f"str r2, [sp, #{_END}]"]
     lines += ["ldr r2, [r3], #4", f"str r2, [sp, #{_STRIDE}]"]
-    lines += ["ldr r2, [r3], #4", "add r2, r1", f"str r2, [sp, #{_LAST}]", f"str r3, [sp, #{_CONSTANTS}]"]
+    lines += ["ldr r2, [r3], #4", "add r2, r1", f"str r2, [sp, #{_LAST}]"]
+    lines += narrow.prologue(_common(run.variant, pixels)) if run.narrow else []
+    lines += [f"str r3, [sp, #{_CONSTANTS}]"]
     if run.variant.sums:
         lines += _sum(direct) if direct is not None else []
         lines += _sums_of(run.variant, pixels, direct)
     if run.whole:
-        lines += ["1:", *_block(pixels, layout, run.variant, out, CHANNELS, 2, direct)]
+        lines += ["1:", *_block(pixels, layout, run, out, CHANNELS, 2, direct)]
         lines += [f"ldr r0, [sp, #{_LAST}]", "cmp r1, r0", "bne 1b"]
     if run.rest:
-        lines += _block(pixels, layout, run.variant, out, run.rest, 3, direct)
+        lines += _block(pixels, layout, run, out, run.rest, 3, direct)
     return [*lines, f"add sp, #{frame}", "pop {r4-r11, pc}"]
 
 
@@ -147,27 +154,32 @@ def _sums_of(variant: Variant, pixels: int, direct: Direct | None) -> Lines:
 def _block(
     pixels: int,
     layout: Columns,
-    variant: Variant,
+    run: Run,
     out: Output,
     channels: int,
     label: int,
     direct: Direct | None,
 ) -> Lines:
     """One block: accumulators start, products, requantization, stores."""
-    lines = [PRODUCTS, f"ldr r0, [sp, #{_PATCH}]", f"ldr r2, [sp, #{_CONSTANTS}]"]
-    lines += ["ldm r2, {r8-r11}"] if pixels == 2 and not variant.sums else []
-    lines += ["ldm r2!, {r4-r7}", f"str r2, [sp, #{_CONSTANTS}]"]
+    variant, common = run.variant, _common(run.variant, pixels) if run.narrow else None
+    lines = [PRODUCTS, f"ldr r0, [sp, #{_PATCH}]"]
+    if common is not None:
+        lines += narrow.start(PIXELS[0], variant, _CONSTANTS, common)
+    else:
+        lines += [f"ldr r2, [sp, #{_CONSTANTS}]"]
+        lines += ["ldm r2, {r8-r11}"] if pixels == 2 and not variant.sums else []
+        lines += ["ldm r2!, {r4-r7}", f"str r2, [sp, #{_CONSTANTS}]"]
     lines += _start(pixels, variant)
     lines += [f"{label}:"] if layout.loops else []
     turn = _turn_of_two(variant) if pixels == 2 else _turn_of_one(variant, direct)
     lines += [f".rept {layout.unroll // (2 if pixels == 2 else 4)}", *turn, ".endr"]
     if layout.loops:
         lines += [f"ldr r2, [sp, #{_END}]", "cmp r0, r2", f"bne {label}b"]
-    lines += requantize(pixels, variant, out, _CONSTANTS)
+    lines += requantize(pixels, variant, out, _CONSTANTS, common)
     return lines + store(pixels, out, channels, _OUT, _STRIDE)
 
 
-def requantize(pixels: int, variant: Variant, out: Output, constants: int) -> Lines:
+def requantize(pixels: int, variant: Variant, out: Output, constants: int, common: int | None = None) -> Lines:
     """From accumulators to the four codes of each pixel in its first register.
 
     Args:
@@ -175,14 +187,18 @@ def requantize(pixels: int, variant: Variant, out: Output, constants: int) -> Li
         variant: what the accumulators hold.
         out: what codes are.
         constants: place on the stack of the pointer to multipliers (with a shift, to biases and multipliers).
+        common: that of the unit of biases and the only multiplier, of a narrow run.
     """
-    four = ("r0", "r3", "r12", "lr")
+    four: tuple[str, ...] = ("r0", "r3", "r12", "lr")
     load = f"ldm r2!, {{{', '.join(four)}}}"
     lines: Lines = [REQUANTIZE]
     for acc in PIXELS[:pixels]:
         lines += chain.separate(acc, variant) if variant.chain else []
         nested = [(lane, below) for lane, below in enumerate(variant.below) if below is not None]
         lines += [f"sub {acc[lane]}, {acc[lane]}, {acc[below]}" for lane, below in reversed(nested)]
+    if common is not None:
+        fetch, four = narrow.multipliers(common)
+        return lines + fetch + [line for acc in PIXELS[:pixels] for line in codes(acc, four, variant, out)]
     lines += [f"ldr r2, [sp, #{constants}]"]
     if out.shift:
         lines += [load]

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from plinio_deploy.codegen.dsp.columns import Columns
-from plinio_deploy.codegen.pack import Array
+from plinio_deploy.codegen.pack import Array, unit_of
 from plinio_deploy.network import Conv, Hi32, Linear, Tensor, runs_of
 
 CHANNELS = 4
@@ -89,11 +90,13 @@ class Run:
         variant: how they are packed.
         first: channel of the first block.
         channels: in all; the last block may have fewer than four.
+        narrow: whether its constants are stored as `codegen/dsp/narrow.py` has them.
     """
 
     variant: Variant
     first: int
     channels: int
+    narrow: bool = False
 
     @property
     def blocks(self) -> int:
@@ -114,7 +117,7 @@ class Run:
     def kernel(self) -> str:
         """What a micro-kernel for it is called; runs with the same name have the same."""
         blocks = f"rest{self.rest}" if self.rest and not self.whole else self.rest or ""
-        return f"products_{self.variant.name}{f'_{blocks}' if blocks else ''}"
+        return f"products_{self.variant.name}{'_narrow' if self.narrow else ''}{f'_{blocks}' if blocks else ''}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +129,8 @@ class Sums:
         low, high: what they can reach at the end.
         multiplier: per channel.
         shift: by which sums are shifted to the left before the bias is added; nearly always 0.
+        unit: of which biases are multiples that fit 16 bits, a power of two, where one multiplier serves all channels
+            of a matrix product; else ``None``.
     """
 
     bias: IntArray
@@ -133,6 +138,7 @@ class Sums:
     high: IntArray
     multiplier: IntArray
     shift: int
+    unit: int | None = None
 
     @property
     def codes(self) -> tuple[int, int]:
@@ -150,7 +156,8 @@ def sums(op: Conv | Linear, source: Tensor) -> Sums:
     low = bias + np.minimum(flat, 0).sum(axis=1) * span
     high = bias + np.maximum(flat, 0).sum(axis=1) * span
     multiplier = np.broadcast_to(requant.multiplier.astype(np.int64), bias.shape)
-    return Sums(bias, low, high, multiplier, requant.shift)
+    shared = isinstance(op, Linear) and requant.shift == 0 and len(set(multiplier.tolist())) == 1
+    return Sums(bias, low, high, multiplier, requant.shift, unit_of(bias.tolist()) if shared else None)
 
 
 FEW = 28
@@ -172,7 +179,7 @@ def runs(op: Conv | Linear, found: Sums, *, wide: bool = False) -> tuple[Run, ..
         variant = next((v for v in variants if _fits(v, op, found, range(first, first + count))), None)
         if variant is None:
             return None
-        result.append(Run(variant, first, count))
+        result.append(Run(variant, first, count, narrow=found.unit is not None and variant is not CHAIN8))
     return tuple(result)
 
 
@@ -263,6 +270,8 @@ def arrays(
 ) -> tuple[Array, ...]:
     """Weights as words; constants: per run sizes, then per block four starts and four multipliers.
 
+    Of a narrow run unit and multiplier follow the sizes, and a block has four biases in units, two in a word.
+
     Args:
         op: the layer.
         layout: of its patches.
@@ -277,16 +286,20 @@ def arrays(
     constants: list[int] = []
     for run in parts:
         constants += [*sizes, 4 * layout.words * run.variant.words // 2 * run.whole]
+        constants += [found.unit, int(found.multiplier[0])] if run.narrow and found.unit is not None else []
         for first in range(run.first, run.first + run.channels, CHANNELS):
             channels = list(range(first, min(first + CHANNELS, run.first + run.channels)))
             rows = [flat[c].tolist() for c in channels]
             words += _block(run.variant, rows, places)
-            constants += _constants(run.variant, found, channels)
+            constants += (_halves if run.narrow else partial(_constants, run.variant))(found, channels)
     widths = "/".join(str(run.variant.bits) for run in parts)
     comment = f"{weights.out_channels} channels in blocks of four, {widths} bits, packed for the micro-kernel"
+    told = "; per block of four first accumulators, multipliers"
+    if any(run.narrow for run in parts):
+        told = ", unit, multiplier; per block of four biases in units, two in a word"
     return (
         Array("_w", "uint32_t", tuple(words), comment),
-        Array("_q", "int32_t", tuple(constants), "per run sizes; per block of four first accumulators, multipliers"),
+        Array("_q", "int32_t", tuple(constants), f"per run sizes{told}"),
     )
 
 
@@ -295,7 +308,7 @@ def places(layout: Columns, found: Sums, parts: tuple[Run, ...]) -> list[tuple[i
     before = [(0, 0)]
     for run in parts:
         weights = layout.words * run.variant.words // 2 * run.blocks
-        constants = 3 + (3 if found.shift else 2) * CHANNELS * run.blocks
+        constants = 5 + 2 * run.blocks if run.narrow else 3 + (3 if found.shift else 2) * CHANNELS * run.blocks
         before.append((before[-1][0] + weights, before[-1][1] + constants))
     return before[:-1]
 
@@ -320,6 +333,13 @@ def _constants(variant: Variant, found: Sums, channels: list[int]) -> list[int]:
     if found.shift:
         return _starts(variant, [0] * CHANNELS) + biases + multipliers
     return _starts(variant, biases) + multipliers
+
+
+def _halves(found: Sums, channels: list[int]) -> list[int]:
+    """Biases in units, two in a word."""
+    assert found.unit is not None
+    halves = [int(found.bias[c]) // found.unit & 0xFFFF for c in channels] + [0] * (CHANNELS - len(channels))
+    return [_wrap(low | high << 16) for low, high in zip(halves[::2], halves[1::2], strict=True)]
 
 
 def _starts(variant: Variant, biases: list[int]) -> list[int]:

@@ -66,6 +66,7 @@ def products_cost(site: Site, layout: Columns, pixels: int, *, direct: bool = Fa
     for run in parts:
         block = BLOCK if pixels == 2 else 0.7 * BLOCK
         word = WORD[run.variant.name] - (0.0 if pixels == 2 else 5.0) + (1.25 if direct else 0.0)
+        block += 3.0 if run.narrow else 0.0
         total += run.blocks * (block + 3.0 * layout.turns + layout.words * word)
     return total
 

@@ -7,11 +7,13 @@ Each layer reads an input of the network and is an output of it, so that one com
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
-from plinio_deploy.network import Network, Padding, Weights
+from plinio_deploy.network import Linear, Network, Op, Padding, Weights
+from plinio_deploy.verify import verify
 from tests.networks import Builder, Quantizer
 
 NONE: Padding = (0, 0, 0, 0)
@@ -165,6 +167,32 @@ def linear_shapes(seed: int = 0) -> Network:
     return b.build()
 
 
+def linear_shared(seed: int = 0) -> Network:
+    """One multiplier per layer and biases of 16 bits in units: every width, sign and packing; some biases do not fit."""
+    b = Given(seed + 41, name="linear_shared")
+    for index, (length, a_bits) in enumerate(product((7, 24, 96), (2, 4, 8, 8))):
+        x = b.input((length,), b.quantizer(a_bits, bool(index % 2)))
+        for w_bits in ((8,), (4,), (2,), (8, 8, 8, 8, 2)):
+            channels, out = 1 + (index + w_bits[0]) % 9, b.quantizer((8, 4, 2)[index % 3])
+            b.linear(x, channels, w_bits=w_bits, out=out, relu=index % 2 > 0, per_channel=False)
+    for bits, b.pattern in ((8, (-128, -1, 5)), (8, (127,)), (4, (-8,)), (2, (-2,))):
+        b.linear(b.input((400,), U8), 9, w_bits=(bits,), per_channel=False)
+        b.linear(b.input((1040,), U8), 9, w_bits=(bits,), per_channel=False)
+    return in_units(b.build(), lambda index: index % 5 > 0)
+
+
+def in_units(network: Network, chosen: Callable[[int], bool] = lambda _: True) -> Network:
+    """The same with biases of some matrix products rounded so that they fit 16 bits in units of a power of two."""
+    ops: list[Op] = []
+    for index, op in enumerate(network.ops):
+        if isinstance(op, Linear) and chosen(index):
+            unit = 1 << max(0, int(np.abs(op.bias).max()).bit_length() - 14)
+            ops.append(replace(op, bias=(op.bias // unit * unit).astype(np.int32)))
+        else:
+            ops.append(op)
+    return verify(replace(network, ops=tuple(ops)))
+
+
 def elementwise() -> Network:
     """Adds of bytes and average pools, signed and not, in place and not."""
     b = Builder(50, name="elementwise")
@@ -189,6 +217,7 @@ DSP: dict[str, Callable[[], Network]] = {
     "depthwise8": lambda: depthwise_shapes(8),
     "depthwise_in_place": depthwise_in_place,
     "linear_shapes": linear_shapes,
+    "linear_shared": linear_shared,
     "elementwise": elementwise,
 }
 """Networks by name."""
