@@ -27,6 +27,7 @@ from plinio_deploy.recipes.batches import as_split, iterate
 from plinio_deploy.recipes.checkpoint import load_module, save_module
 from plinio_deploy.recipes.goals import Goal, measure, measure_plain
 from plinio_deploy.recipes.loop import Loop, ProgressCallback, Searching, Settings, evaluate, reproducible
+from plinio_deploy.recipes.supernets import start_alternatives
 from plinio_deploy.recipes.training import CALIBRATION_BATCHES, make_qnet, recipe_config
 from plinio_deploy.search import schedules
 from plinio_deploy.search.methods.base import DNAS
@@ -283,7 +284,7 @@ def _settle(nas: PIT | MPS, goal: Goal) -> None:
 
 
 def _transplant(trained: nn.Module, model: nn.Module, recipe: Recipe) -> None:
-    """Give trained weights to the first alternative in each place and to everything around."""
+    """Give trained weights to the first alternative in each place and to everything around; others start from them."""
     own = trained.state_dict()
     state = model.state_dict()
     used = set()
@@ -301,6 +302,8 @@ def _transplant(trained: nn.Module, model: nn.Module, recipe: Recipe) -> None:
             expected="what model() has in a place comes first in its SuperNetModule",
         )
     model.load_state_dict(state)
+    with blaming(recipe.source, "start_from() of an alternative"):
+        start_alternatives(model)
 
 
 def make_searched(

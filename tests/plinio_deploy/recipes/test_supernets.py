@@ -5,7 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from plinio_deploy.recipes.supernets import alternatives, bottleneck, fewer_taps, in_place_of, narrow_middle
+from plinio_deploy.recipes.supernets import (
+    Factored,
+    alternatives,
+    bottleneck,
+    fewer_taps,
+    in_place_of,
+    narrow_middle,
+    start_alternatives,
+)
+from plinio_deploy.search.methods.supernet import SuperNetModule
 
 
 @pytest.mark.parametrize(
@@ -45,3 +54,43 @@ def test_layers_are_replaced_by_path() -> None:
     assert torch.equal(changed(torch.ones(1, 1, 4, 4)), before), "the first alternative is the model's own layer"
     assert "0.0.branches.0.weight" in changed.state_dict()
     assert "2.branches.1.2.weight" in changed.state_dict()
+
+
+def second_alternative(model: nn.Module) -> Factored:
+    choice = model.get_submodule("0")
+    assert isinstance(choice, SuperNetModule)
+    found = choice.branches[1]
+    assert isinstance(found, Factored)
+    return found
+
+
+@pytest.mark.parametrize(("taps", "outputs"), [(1, 12), (1, 3), (3, 12)])
+def test_an_alternative_starts_as_the_nearest_to_trained_weights(taps: int, outputs: int) -> None:
+    torch.manual_seed(0)
+    own = nn.Conv2d(16, outputs, taps, padding=taps // 2)
+    bias = own.get_parameter("bias")
+    with torch.no_grad():  # one that can be had exactly: of low rank, or separable
+        if taps == 1:
+            own.weight.copy_((torch.rand(outputs, 3) @ torch.rand(3, 16)).view(own.weight.shape))
+        else:
+            own.weight.copy_(torch.rand(outputs, 16, 1, 1) * torch.rand(1, 16, 3, 3))
+    model = in_place_of(nn.Sequential(own), ("0",))
+    start_alternatives(model)
+    first, norm, _, second = second_alternative(model)
+    x = torch.rand(8, 16, 6, 6)
+    with torch.no_grad():
+        linear = nn.functional.conv2d(first(x), second.get_parameter("weight"), bias)
+        torch.testing.assert_close(linear, own(x), rtol=1e-4, atol=1e-4)
+        # Behind the ReLU most stays as it was, and the second bias takes away what the norm's added.
+        used = first.get_parameter("weight").flatten(1).any(1)
+        assert (norm.train()(first(x))[:, used] > 0).float().mean() > 0.9
+        moved = second(norm.get_parameter("bias").view(1, -1, 1, 1))
+        torch.testing.assert_close(moved.flatten(), bias, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("own", [nn.Linear(8, 8), nn.Conv2d(4, 8, 3, padding=1, groups=2)])
+def test_an_alternative_that_cannot_start_from_another_stays(own: nn.Module) -> None:
+    model = in_place_of(nn.Sequential(own), ("0",))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    start_alternatives(model)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
