@@ -165,7 +165,10 @@ class Writer:
         ]
         parameters.append((f"{Emitter.ctype(site.output)} *out", shape_of(site.output)))
         if step.scratch is not None:
-            parameters.append(("uint8_t *scratch", f"{kernel.scratch_bytes(site)} bytes"))
+            scratch = kernel.scratch_bytes(site)
+            parameters.append(("uint8_t *scratch", f"{scratch} bytes"))
+            # Bands of other shapes, such as those that meet padding, may need it all the same.
+            body = body if scratch else f"(void)scratch;\n{body}"
         if kernel.shares:
             function, name, body = self._shared_body(
                 emitter, body, [item for item, _ in parameters], kernel.arrays(site)

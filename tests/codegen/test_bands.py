@@ -134,6 +134,22 @@ def test_images_in_bands_on_emulated_cores(target: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.host
+def test_bands_beside_those_that_meet_padding_may_need_no_scratch(tmp_path: Path) -> None:
+    b = Builder(0)
+    q = (8, False, 0.05, 0)
+    x = b.conv(b.input((12, 3, 8), q), 8, (3, 1), padding=(1, 1, 0, 0), groups=8, out=q)
+    network = b.build(b.conv(x, 8, (1, 1), padding=(1, 1, 0, 0), out=q))
+    bands = Bands(first=network.ops[0].name, last=network.ops[1].name, rows=4)
+    cases = {
+        f"n{index}": make_case(network, f"n{index}", isa=isa, schedule=Schedule(bands=bands))
+        for index, isa in enumerate((("mve",), ("thumb2",), ("rv32im",), ("rv32im", "xpulp")))
+    }
+    for prefix, case in cases.items():
+        assert b"(void)scratch;" in case.artifact.files[f"{prefix}_layers.c"]
+    check_cases(cases, tmp_path)
+
+
+@pytest.mark.host
 def test_a_row_that_is_not_kept_is_noticed(tmp_path: Path) -> None:
     (case,) = banded_cases([image_network(3)], 1).values()
     text = case.artifact.files["n0_0_layers.c"]
