@@ -51,6 +51,8 @@ from plinio_deploy.targets.schema import Target
 from plinio_deploy.testdata import TestData
 
 NETWORKS = ("resnet8", "ds-cnn", "mobilenetv1-025", "autoencoder")
+PER_TENSOR = ("autoencoder",)
+"""Networks of fully connected layers: weights have a scale per tensor, as in the recipe and in TFLite's specification."""
 WIDTHS = ((8, 8), (4, 8), (2, 8))
 """Bits of weights and activations, of every network."""
 RESNET8_WIDTHS = ((4, 4), (2, 2))
@@ -121,6 +123,7 @@ def make_network(name: str, w_bits: int, a_bits: int) -> Network:
 
     from plinio_deploy.integerize import integerize
     from plinio_deploy.quantization import LayerConfig, QuantConfig, quantize
+    from plinio_deploy.quantization.config import LinearScales
     from plinio_deploy.recipes.models import DSCNN, Autoencoder, MobileNetV1, ResNet8
 
     models = {
@@ -134,7 +137,8 @@ def make_network(name: str, w_bits: int, a_bits: int) -> Network:
     torch.manual_seed(SEED)
     model = make().eval()
     samples = torch.rand(4, *shape)
-    config = QuantConfig(w_bits=w_bits or 8, a_bits=a_bits)
+    scales: LinearScales = "tensor" if name in PER_TENSOR else "channel"
+    config = QuantConfig(w_bits=w_bits or 8, a_bits=a_bits, linear_scales=scales)
     quantized = quantize(model, samples[:1], config)
     if w_bits == MIXED:
         rng, paths = np.random.default_rng(SEED), {node.name: node.path for node in quantized.nodes}

@@ -92,12 +92,16 @@ class Recipe:
         weight_decay: of weights; never applied to quantizers.
         seed: of everything random.
         w_bits, a_bits: width of weights and activations: 2, 4 or 8.
+        linear_scales: ``channel`` or ``tensor``: what has a step in fully connected layers (`QuantConfig`). A search
+            over bit widths always has one per channel.
         warmup_epochs: of a search's alternatives, before any is judged.
         search_epochs: of each search.
         tune_epochs: of fine-tuning what a search found.
         search_lr: first learning rate of the weights during a search.
         nas_lr: learning rate of masks and selections.
         search_w_bits, search_a_bits: widths that a mixed-precision search chooses from; 0 removes a channel.
+        distill: share of the loss, in searches and in what follows them, that is the distance from the answers of the
+            trained float model (`Distillation`); for classifiers. 0 for none.
         short: share of all epochs that ``--budget short`` trains.
         min_float_metric: least metric that the float model must reach; ``None`` for no bar.
         max_metric_drop: how much of the metric the integer network may lose.
@@ -116,6 +120,7 @@ class Recipe:
     seed: int = 0
     w_bits: int = 8
     a_bits: int = 8
+    linear_scales: Literal["channel", "tensor"] = "channel"
     warmup_epochs: int = 2
     search_epochs: int = 8
     tune_epochs: int = 8
@@ -123,6 +128,7 @@ class Recipe:
     nas_lr: float = 1e-2
     search_w_bits: tuple[int, ...] = (0, 2, 4, 8)
     search_a_bits: tuple[int, ...] = (8,)
+    distill: float = 0.0
     short: float = 0.25
     min_float_metric: float | None = None
     max_metric_drop: float = 0.005
@@ -356,6 +362,7 @@ _RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "seed": (_is_count(0), "an integer of at least 0"),
     "w_bits": (lambda value: value in (2, 4, 8), "2, 4 or 8"),
     "a_bits": (lambda value: value in (2, 4, 8), "2, 4 or 8"),
+    "linear_scales": (lambda value: value in ("channel", "tensor"), "'channel' or 'tensor'"),
     "search_w_bits": (lambda value: _are_widths(value, {0, 2, 4, 8}), "a tuple out of 0, 2, 4 and 8, not 0 alone"),
     "search_a_bits": (lambda value: _are_widths(value, {2, 4, 8}), "a tuple out of 2, 4 and 8"),
     "short": (lambda value: _is_fraction(value) and value != 0, "a number above 0, at most 1"),

@@ -322,7 +322,8 @@ class _Lowering:
         none = np.zeros(codes.shape[0], dtype=np.int64)
         low, high = fixedpoint.accumulator_range(codes, none, (read.qmin, read.qmax))
         peak = int(max(-low.min(), high.max()))
-        found = self._requant(node, unit / self._scale(out), bias, -read.zero_point * weight_sum, peak)
+        moved = read.qmin * weight_sum if layer.weight_quantizer.shared else None
+        found = self._requant(node, unit / self._scale(out), bias, -read.zero_point * weight_sum, peak, moved)
         return found.bias, Hi32(found.multiplier, found.shift, self._clamp(node))
 
     def _average(
@@ -352,9 +353,10 @@ class _Lowering:
         bias: npt.NDArray[np.float64],
         correction: npt.NDArray[np.int64],
         peak: int,
+        moved: npt.NDArray[np.int64] | None = None,
     ) -> RequantParameters:
         try:
-            return requant_parameters(scale, bias, correction, peak)
+            return requant_parameters(scale, bias, correction, peak, moved)
         except OverflowError as error:
             raise self._too_large(node, error) from error
 

@@ -6,10 +6,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from plinio_deploy.errors import UsageError
 from plinio_deploy.quantization.graph import Conv, Graph, Linear, Node
 from plinio_deploy.quantization.quantizers import check_bits
+
+LinearScales = Literal["channel", "tensor"]
+"""A step for each output channel of a fully connected layer, or one for all of its weights."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,10 @@ class QuantConfig:
         learn_weight_steps: whether the steps of weights are trained, or stay as chosen at the start.
         narrow_weights: widths of weights whose least code is left out, so that codes are symmetric: with 2 among them,
             2-bit weights are ternary.
+        linear_scales: whether the weights of a fully connected layer have a step per output channel or, as in TFLite's
+            8-bit scheme, one per tensor (where channels differ in width: one per width). With one its biases are also
+            rounded to 16 significant bits if no output moves by more than 1/64 of a code; the generated C then has
+            up to 6 bytes per output less. Convolutions always have one per channel.
         layers: exceptions, by module path (``"block1.conv"``); operators that are no module go by the path of the
             module that calls them plus their name (``"block1.add"``).
     """
@@ -53,14 +61,20 @@ class QuantConfig:
     output_bits: int = 8
     learn_weight_steps: bool = True
     narrow_weights: tuple[int, ...] = ()
+    linear_scales: LinearScales = "channel"
     layers: Mapping[str, LayerConfig] = field(default_factory=dict)
 
     def check(self, graph: Graph) -> None:
         """Refuse keys that name no layer, with the closest that do.
 
         Raises:
-            UsageError: a key of ``layers`` matches nothing in the graph.
+            UsageError: a key of ``layers`` matches nothing in the graph, or ``linear_scales`` is no such word.
         """
+        known = get_args(LinearScales)
+        if self.linear_scales not in known:
+            raise UsageError(
+                "unknown kind of scales", where="QuantConfig.linear_scales", got=self.linear_scales, expected=known
+            )
         paths = sorted({node.path for node in graph.nodes})
         for key in self.layers:
             if key not in paths:
@@ -83,6 +97,10 @@ class QuantConfig:
         if len(bits) != channels:
             raise UsageError("wrong number of bit widths", where=node.path, got=len(bits), expected=channels)
         return tuple(bits)
+
+    def shares_step(self, node: Node) -> bool:
+        """Whether all weights of a conv or linear (of one width) have one step."""
+        return isinstance(node.operator, Linear) and self.linear_scales == "tensor"
 
     def accelerators(self, node: Node, channels: int) -> tuple[str, ...]:
         """Accelerator of each output channel of a conv or linear; empty without an assignment.

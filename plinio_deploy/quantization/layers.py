@@ -22,6 +22,7 @@ class QuantLayer(nn.Module):
         bits: width of each output channel's weights. With 0 bits a channel is exactly 0, bias included.
         learned: whether the steps of the weights are trained.
         narrow: widths whose least code is left out.
+        shared: whether weights of one width have one step, instead of one per channel.
     """
 
     alive: Tensor
@@ -34,11 +35,12 @@ class QuantLayer(nn.Module):
         *,
         learned: bool,
         narrow: Collection[int] = (),
+        shared: bool = False,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(weight.detach().clone())
         self.bias = nn.Parameter(torch.zeros(weight.shape[0]) if bias is None else bias.detach().clone())
-        self.weight_quantizer = WeightQuantizer(bits, weight, learned=learned, narrow=narrow)
+        self.weight_quantizer = WeightQuantizer(bits, weight, learned=learned, narrow=narrow, shared=shared)
         self._pruned = 0 in bits
         self.register_buffer("alive", torch.tensor([float(width > 0) for width in bits]), persistent=False)
 

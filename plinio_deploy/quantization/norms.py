@@ -77,7 +77,8 @@ def restore_norms(network: Walkable, inputs: Sequence[Tensor]) -> None:
     Channels that are pruned at present get the statistics that they would have: a search may bring them back.
 
     Args:
-        network: calibrated, in eval mode; changed in place. Layers that have a norm already keep it.
+        network: calibrated, in eval mode; changed in place. Layers that have a norm already keep it; those whose
+            channels share a step cannot have one, for its factor joins the step.
         inputs: one tensor per input of the network, ``(N, ...)``, whose statistics the norms start from.
     """
     values: dict[str, Tensor] = {}
@@ -85,7 +86,8 @@ def restore_norms(network: Walkable, inputs: Sequence[Tensor]) -> None:
         for node in network.nodes:
             operands = [values[name] for name in node.inputs]
             key = network.layer_of.get(node.name, "")
-            if isinstance(node.operator, Conv | Linear) and key in network.folded and key not in network.norms:
+            able = key in network.folded and key not in network.norms and not _shares(network.layers[key])
+            if isinstance(node.operator, Conv | Linear) and able:
                 factor = network.folded[key].abs().to(operands[0])
                 factor = torch.where(factor > LEAST, factor, 1.0)
                 _scale(network.layers[key], 1 / factor)
@@ -104,6 +106,10 @@ def fold_norms(network: Walkable) -> None:
             _scale(network.layers[key], factor)
             network.layers[key].get_parameter("bias").copy_(constant)
     network.norms = nn.ModuleDict()
+
+
+def _shares(layer: nn.Module) -> bool:
+    return isinstance(layer, QuantLayer) and layer.weight_quantizer.shared
 
 
 def _scale(layer: nn.Module, factor: Tensor) -> None:

@@ -82,7 +82,12 @@ def make_layers(
         if shared not in by_parameters:
             key = by_parameters[shared] = _key(layers, node.name)
             layers[key] = QuantLayer(
-                held.weight, held.bias, bits, learned=config.learn_weight_steps, narrow=config.narrow_weights
+                held.weight,
+                held.bias,
+                bits,
+                learned=config.learn_weight_steps,
+                narrow=config.narrow_weights,
+                shared=config.shares_step(node),
             )
             if held.folded is not None:
                 folded[key] = held.folded

@@ -28,7 +28,7 @@ def check_bits(bits: int, where: str) -> None:
 
 
 class WeightQuantizer(nn.Module):
-    """Symmetric weights, one step and one bit width per output channel; codes in ``[-2^(b-1), 2^(b-1) - 1]``.
+    """Symmetric weights, a bit width and a step per output channel; codes in ``[-2^(b-1), 2^(b-1) - 1]``.
 
     A channel of 0 bits has the code 0 only.
 
@@ -37,15 +37,24 @@ class WeightQuantizer(nn.Module):
         weight: the weights to start from, ``(C_out, ...)``; each step is chosen to minimise the squared error.
         learned: whether steps are trained.
         narrow: widths whose least code is left out; 2-bit weights become ternary.
+        shared: whether channels of one width have one step, instead of one each.
     """
 
     low: Tensor
     high: Tensor
+    group: Tensor
 
     def __init__(
-        self, bits: Sequence[int], weight: Tensor, *, learned: bool = True, narrow: Collection[int] = ()
+        self,
+        bits: Sequence[int],
+        weight: Tensor,
+        *,
+        learned: bool = True,
+        narrow: Collection[int] = (),
+        shared: bool = False,
     ) -> None:
         super().__init__()
+        self.shared = shared
         for width in bits:
             if width != 0:
                 check_bits(width, "a weight quantizer")
@@ -54,13 +63,26 @@ class WeightQuantizer(nn.Module):
         left_out = torch.tensor([float(width in narrow) for width in self.bits])
         self.register_buffer("low", torch.where(widths > 0, left_out - 2.0 ** (widths - 1), 0.0))
         self.register_buffer("high", torch.where(widths > 0, 2.0 ** (widths - 1) - 1, 0.0))
-        step = choose_weight_step(weight.detach(), self.low, self.high)
+        known = sorted(set(self.bits))
+        group = [known.index(width) for width in self.bits] if shared else range(len(self.bits))
+        self.register_buffer("group", torch.tensor(list(group)), persistent=False)
+        held = weight.detach()
+        step = self._chosen(held, len(known)) if shared else choose_weight_step(held, self.low, self.high)
         self.log_step = nn.Parameter(torch.log(step), requires_grad=learned)
+
+    def _chosen(self, weight: Tensor, groups: int) -> Tensor:
+        """The step of each group, ``(groups,)``, chosen as if it were one channel."""
+        found = []
+        for index in range(groups):
+            taken = self.group == index
+            flat = weight[taken.to(weight.device)].reshape(1, -1)
+            found.append(choose_weight_step(flat, self.low[taken][:1], self.high[taken][:1]))
+        return torch.cat(found)
 
     @property
     def scale(self) -> Tensor:
         """Step of each output channel, ``(C_out,)``."""
-        return torch.exp(self.log_step)
+        return torch.exp(self.log_step[self.group] if self.shared else self.log_step)
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight on its grid."""
@@ -76,7 +98,11 @@ class WeightQuantizer(nn.Module):
     def raise_steps(self, floor: Tensor) -> None:
         """Make every step at least ``floor`` (``(C_out,)``): keeps biases of tiny weights within the accumulator."""
         with torch.no_grad():
-            self.log_step.copy_(torch.maximum(self.log_step, torch.log(floor.to(self.log_step))))
+            least = torch.log(floor.to(self.log_step))
+            if self.shared:
+                none = torch.full_like(self.log_step, -math.inf)
+                least = none.scatter_reduce(0, self.group, least, "amax")
+            self.log_step.copy_(torch.maximum(self.log_step, least))
 
 
 def choose_weight_step(weight: Tensor, low: Tensor, high: Tensor, candidates: int = 120) -> Tensor:

@@ -137,7 +137,13 @@ def recipe_config(recipe: Recipe) -> QuantConfig:
     with blaming(recipe.source, "layers()"):
         layers = dict(recipe.layers())
     low, high = recipe.input_range
-    return QuantConfig(w_bits=recipe.w_bits, a_bits=recipe.a_bits, input_range=(float(low), float(high)), layers=layers)
+    return QuantConfig(
+        w_bits=recipe.w_bits,
+        a_bits=recipe.a_bits,
+        input_range=(float(low), float(high)),
+        linear_scales=recipe.linear_scales,
+        layers=layers,
+    )
 
 
 def _settings(recipe: Recipe, phase: Phase, epochs: int, lr: float, seed: int | None) -> Settings:

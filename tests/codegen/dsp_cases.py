@@ -168,7 +168,7 @@ def linear_shapes(seed: int = 0) -> Network:
 
 
 def linear_shared(seed: int = 0) -> Network:
-    """One multiplier per layer and biases of 16 bits in units: every width, sign and packing; some biases do not fit."""
+    """One multiplier per layer and biases of 16 bits in units: all widths, signs and packings; some do not fit."""
     b = Given(seed + 41, name="linear_shared")
     for index, (length, a_bits) in enumerate(product((7, 24, 96), (2, 4, 8, 8))):
         x = b.input((length,), b.quantizer(a_bits, bool(index % 2)))

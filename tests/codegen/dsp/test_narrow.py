@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Constants of 16 bits: what they are, when they are taken, and that accumulators start where tables would start them."""
+"""Constants of 16 bits: when they are taken, and that accumulators start where tables would start them."""
 
 from __future__ import annotations
 

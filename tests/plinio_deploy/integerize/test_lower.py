@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from plinio_deploy import host, interpreter
+from plinio_deploy.codegen.pack import unit_of
 from plinio_deploy.errors import UnsupportedModel, UsageError
 from plinio_deploy.integerize import ExactNetwork, integerize, lower
 from plinio_deploy.integerize.compare import compaction_differences, layer_differences
@@ -186,3 +187,37 @@ def test_channels_without_weights_still_have_their_bias() -> None:
     out = network.output_tensors()[0]
     found = host.dequantize(out, interpreter.run(network, [codes_of(network, x)])[out.name])
     assert np.abs(found[:, 1] - 0.7).max() <= out.scale
+
+
+@pytest.mark.parametrize(("low", "a_bits"), [(0.0, 8), (-1.0, 8), (-0.3, 8), (-1.0, 4)])
+def test_a_linear_layer_with_one_step_has_one_multiplier_and_short_biases(low: float, a_bits: int) -> None:
+    torch.manual_seed(5)
+    first, norm = nn.Linear(24, 32), nn.BatchNorm1d(32)
+    model = nn.Sequential(first, norm, nn.ReLU(), nn.Linear(32, 6)).eval()
+    with torch.no_grad():
+        first.bias.mul_(40)
+        norm.weight.uniform_(0.2, 2.0)
+    x = torch.rand(64, 24) * (1 - low) + low
+    config = QuantConfig(a_bits=a_bits, input_bits=a_bits, input_range=(low, 1.0), linear_scales="tensor")
+    made = lower(quantize(model, x[:1], config).calibrate([x]), "test")
+    for op in made.network.ops:
+        assert isinstance(op, Linear)
+        assert len(set(op.requant.multiplier.tolist())) == 1
+        source, total = made.network.tensors[op.input], op.weights.codes.astype(int).sum(axis=1)
+        assert unit_of(op.bias.tolist()) is not None
+        assert unit_of((op.bias + source.qmin * total).tolist()) is not None
+    qnet = quantize(model, x[:1], config).calibrate([x])
+    assert max(layer_differences(qnet, made, x).values()) <= 1
+
+
+def test_steps_per_tensor_leave_convolutions_and_widths_apart() -> None:
+    torch.manual_seed(6)
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 5)).eval()
+    config = QuantConfig(linear_scales="tensor", layers={"3": LayerConfig((8, 4, 8, 4, 4))})
+    x = torch.rand(16, 2, 4, 4)
+    conv, linear = integerize(quantize(model, x[:1], config).calibrate([x]), "test").ops[-3::2]
+    assert isinstance(conv, Conv)
+    assert isinstance(linear, Linear)
+    assert len(set(conv.requant.multiplier.tolist())) == 4
+    by_width = set(zip(linear.weights.bits, linear.requant.multiplier.tolist(), strict=True))
+    assert len(by_width) == 2

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plinio_deploy.codegen.pack import unit_of
 from plinio_deploy.fixedpoint import INT32_MAX, INT32_MIN, requantize_hi32
-from plinio_deploy.integerize.requant import requant_parameters
+from plinio_deploy.integerize.requant import MOST, requant_parameters
 
 NONE = np.zeros(1, dtype=np.int64)
 
@@ -57,3 +58,22 @@ def test_small_scales_need_no_shift() -> None:
 def test_what_does_not_fit_is_refused(bias: float) -> None:
     with pytest.raises(OverflowError):
         requant_parameters(np.array([0.01]), np.array([bias]), NONE, 1000)
+
+
+@given(
+    st.floats(1e-6, 0.1),
+    st.lists(st.floats(-1e7, 1e7), min_size=1, max_size=5),
+    st.integers(-(2**13), 2**13),
+)
+def test_short_biases_have_sixteen_significant_bits_and_move_little(scale: float, bias: list[float], by: int) -> None:
+    size, moved = len(bias), np.full(len(bias), 128 * by)
+    given_ = (np.full(size, scale), np.array(bias), np.zeros(size, dtype=np.int64), 1000)
+    plain, short = requant_parameters(*given_), requant_parameters(*given_, moved)
+    off = np.abs(plain.bias.astype(np.int64) - short.bias)
+    assert float(off.max()) * scale <= MOST + scale
+    assert np.array_equal(short.multiplier, plain.multiplier)
+    unit = unit_of(short.bias.tolist())
+    if unit is None:
+        assert np.array_equal(short.bias, plain.bias)
+    elif unit <= 128 and np.abs(short.bias).max() >= np.abs(moved).max():
+        assert unit_of((short.bias + moved).tolist()) is not None or np.array_equal(short.bias, plain.bias)

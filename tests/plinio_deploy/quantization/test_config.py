@@ -69,3 +69,8 @@ def test_check_accepts_operators_by_caller_and_name() -> None:
             return x + x
 
     QuantConfig(layers={"add": LayerConfig(a_bits=4)}).check(capture(Sum(), X))
+
+
+def test_unknown_kinds_of_scales_are_refused() -> None:
+    with pytest.raises(UsageError, match="kind of scales"):
+        quantize(MODEL, X, QuantConfig(linear_scales="row"))  # type: ignore[arg-type]

@@ -254,3 +254,15 @@ def test_a_search_of_two_inputs_takes_batches_of_both() -> None:
     for layer in nas.network.layers.values():
         assert isinstance(layer, MixedLayer)
         assert layer.choice.alpha[0] < layer.choice.alpha[2] < 0
+
+
+def test_layers_whose_channels_share_a_step_keep_their_norms_folded() -> None:
+    torch.manual_seed(1)
+    plain = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    x = torch.rand(32, 6)
+    for scales, norms in (("channel", 1), ("tensor", 0)):
+        qnet = quantize(plain, x[:1], QuantConfig(linear_scales=scales)).calibrate([x]).eval()  # type: ignore[arg-type]
+        before = qnet(x)
+        qnet.restore_norms(x)
+        assert len(qnet.norms) == norms
+        assert torch.allclose(qnet(x), before, atol=2e-2)

@@ -146,3 +146,30 @@ def test_narrow_weights_leave_out_the_least_code() -> None:
     assert int(quantizer.codes(10 * weight)[1].min()) == -128
     assert torch.equal(quantizer.codes(weight)[0], -quantizer.codes(-weight)[0])
     assert quantizer.low.tolist() == [-1, -128]
+
+
+def test_channels_of_one_width_may_share_a_step() -> None:
+    weight = torch.randn(5, 40, generator=torch.Generator().manual_seed(3)) * torch.tensor([[1.0, 2, 3, 4, 5]]).T
+    quantizer = WeightQuantizer((8, 4, 8, 0, 4), weight, shared=True)
+    steps = quantizer.scale.tolist()
+    assert len(quantizer.log_step) == 3
+    alone = choose_weight_step(weight[[0, 2]].view(1, -1), torch.tensor([-128.0]), torch.tensor([127.0]))
+    assert steps[0] == steps[2] == pytest.approx(float(alone))
+    assert steps[1] == steps[4] > steps[0]
+    assert not quantizer.codes(weight)[3].any()
+    floor = torch.tensor([0.0, 0.0, 100.0, 0.0, 50.0])
+    quantizer.raise_steps(floor)
+    assert quantizer.scale.detach()[[0, 2, 1, 4]].tolist() == pytest.approx([100.0, 100.0, 50.0, 50.0])
+
+
+def test_a_shared_step_is_trained_by_all_its_channels() -> None:
+    weight = torch.randn(2, 9, generator=torch.Generator().manual_seed(4))
+    gradients = []
+    for shared in (False, True):
+        quantizer = WeightQuantizer((4, 4), weight, shared=shared)
+        with torch.no_grad():
+            quantizer.log_step.fill_(-1.0)
+        quantizer(weight).square().sum().backward()
+        assert quantizer.log_step.grad is not None
+        gradients.append(quantizer.log_step.grad)
+    assert gradients[1].tolist() == pytest.approx([float(gradients[0].sum())])
