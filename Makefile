@@ -6,7 +6,7 @@ BIN := .venv/bin
 DEMO_OUT := demo-out
 DEMO_TARGETS := cortex-m4 rv32imc
 JOBS ?= 2
-LUT_TARGETS ?= cortex-m0plus cortex-m3 cortex-m4 cortex-m7 cortex-m33 rv32imc cv32e40p cv32e40p-xpulp ibex picorv32
+LUT_TARGETS ?= cortex-m0plus cortex-m3 cortex-m4 cortex-m7 cortex-m33 cortex-m55 rv32imc cv32e40p cv32e40p-xpulp ibex picorv32
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo luts test coverage check doctor format clean
