@@ -23,7 +23,7 @@ from plinio_deploy.targets.calibration import residual
 from plinio_deploy.targets.calibration.attributes import ATTRIBUTES, attributes
 from plinio_deploy.targets.calibration.choice import Tree, choose
 from plinio_deploy.targets.calibration.features import FEATURES, READ, FeatureName, form, shares
-from plinio_deploy.targets.calibration.geometry import Geometry, Number, OpName, whole_numbers
+from plinio_deploy.targets.calibration.geometry import Geometry, OpName, whole_numbers
 
 __all__ = ["FEATURES", "FeatureName", "Lut", "OpName", "Term", "files", "load", "parse"]
 
@@ -228,23 +228,29 @@ class Lut(_Table):
             self._chosen[at] = factor * form(term.coefficients, at), axes
         return self._chosen[at]
 
-    def predict(self, at: Geometry) -> Number:
-        """Cycles or instructions of one op, or of the channels of one width of it.
+    def predict(self, at: Geometry) -> float:
+        """Cycles or instructions of one op, or of the channels of one width of it, see `slopes`."""
+        return self.slopes(at)[0]
+
+    def slopes(self, at: Geometry) -> tuple[float, dict[str, float]]:
+        """The same, and how fast it grows with each axis of `features.READ` that it follows.
 
         Args:
-            at: the op. Between whole numbers the cost follows each axis from that of the nearest op that can be built;
-                where ``at`` holds tensors, the result is one, with their gradients.
+            at: the op, in plain numbers. Between whole ones the cost follows each axis from that of the nearest op that
+                can be built.
 
         Raises:
             UsageError: the table has no row for it.
         """
-        cost, axes = self._around(whole_numbers(at))
-        total: Number = cost
+        total, axes = self._around(whole_numbers(at))
+        found: dict[str, float] = {}
         for axis, number, share in axes:
-            here = READ[axis](at)
-            if not isinstance(here, int | float) or here != number:
-                total = total * ((1 - share) + (share / number) * here)
-        return total
+            slope = share / number
+            factor = (1 - share) + slope * READ[axis](at)
+            found = {other: value * factor for other, value in found.items()}
+            found[axis] = total * slope
+            total *= factor
+        return total, found
 
 
 def files() -> dict[str, Path]:

@@ -7,14 +7,15 @@ calls, so a cost is never stale and ``backward`` may be called on each one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from plinio_deploy.search.cost.spec import Cost, CostSpec, NetworkCost, Spec
+from plinio_deploy.search.cost.slopes import SlopedFormula, Sum
+from plinio_deploy.search.cost.spec import Cost, CostSpec, Formula, NetworkCost, Spec
 
 Number = Tensor | float
 """A count that may be searched, or one that is known."""
@@ -121,25 +122,34 @@ def evaluate(cost: Cost, use: NetworkUse) -> Tensor:
     """
     if isinstance(cost, NetworkCost):
         return as_tensor(cost.formula(use))
-    total: Tensor | None = None
-    for value in layer_costs(cost, use).values():
-        total = value if total is None else total + value
-    return torch.zeros(()) if total is None else total
+    total = Sum()
+    _add(cost, use, lambda name: total)  # noqa: ARG005 - all layers go into one sum
+    return total.tensor()
 
 
 def layer_costs(cost: Cost, use: NetworkUse) -> dict[str, Tensor]:
     """The same, by module path: what each layer adds to the sum, for tables. Whole-network costs have no such parts."""
-    found: dict[str, Tensor] = {}
-    if isinstance(cost, NetworkCost):
-        return found
+    sums: dict[str, Sum] = {}
+    if not isinstance(cost, NetworkCost):
+        _add(cost, use, lambda name: sums.setdefault(name, Sum()))
+    return {name: total.tensor() for name, total in sums.items()}
+
+
+def _add(cost: Cost, use: NetworkUse, sum_of: Callable[[str], Sum]) -> None:
+    """Add what every layer costs to the sum that it belongs to."""
     assert isinstance(cost, CostSpec)
+    known: dict[tuple[type, int], Formula | None] = {}  # parts of one layer are described by the same object
     for layer, weight in _counted(use, shared=cost.shared):
-        formula = cost.lookup(layer.kind, layer.static or layer.spec, layer.name)
+        static = layer.static or layer.spec
+        key = layer.kind, id(static)
+        if key not in known:
+            known[key] = cost.lookup(layer.kind, static, layer.name)
+        formula = known[key]
         if formula is None:
             continue
-        value = as_tensor(formula(_with_static(layer))) * weight
-        found[layer.name] = found[layer.name] + value if layer.name in found else value
-    return found
+        spec = _with_static(layer)
+        value = formula.slopes(spec) if isinstance(formula, SlopedFormula) else as_tensor(formula(spec))
+        sum_of(layer.name).add(value, weight)
 
 
 def as_tensor(value: Number) -> Tensor:

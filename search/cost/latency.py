@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from plinio_deploy.errors import UsageError
 from plinio_deploy.search.cost.evaluate import Number
@@ -25,6 +25,7 @@ from plinio_deploy.search.cost.layer import (
     weight_bits,
 )
 from plinio_deploy.search.cost.rounding import value
+from plinio_deploy.search.cost.slopes import Sloped, SlopedFormula
 from plinio_deploy.search.cost.spec import Add, Copy, CostSpec, Mul, Pool, Requantize, Spec
 from plinio_deploy.targets.calibration.geometry import Geometry, OpName, conv_name, inside_fraction
 from plinio_deploy.targets.luts import Lut, load
@@ -71,54 +72,74 @@ def from_table(table: Lut, scale: float = 1.0, unit: str = "") -> CostSpec:
     """The cost that a table stands for, times ``scale``, in a unit (see `CostSpec`)."""
     cost = CostSpec(shared=False, unit=unit)
     for kind in CONVOLUTIONS:
-        cost[kind] = seen_as(conv, partial(_searched, table, None, scale))
+        cost[kind] = SlopedFormula(seen_as(conv, partial(_searched, table, None, scale)))
     for transposed in TRANSPOSED:
-        cost[transposed] = seen_as(conv_transpose, partial(_searched, table, "conv_transpose", scale))
-    cost[nn.Linear] = seen_as(linear, partial(_searched, table, "linear", scale))
+        cost[transposed] = SlopedFormula(seen_as(conv_transpose, partial(_searched, table, "conv_transpose", scale)))
+    cost[nn.Linear] = SlopedFormula(seen_as(linear, partial(_searched, table, "linear", scale)))
     for op, name in _OPS.items():
-        cost[op] = partial(_plain, table, name, scale)
+        cost[op] = SlopedFormula(partial(_plain, table, name, scale))
     return cost
 
 
-def _searched(table: Lut, op: OpName | None, scale: float, layer: Layer, spec: Spec) -> Number:
+def _searched(table: Lut, op: OpName | None, scale: float, layer: Layer, spec: Spec) -> Sloped:
     bits = one_of("weight width", weight_bits(spec), (0, 2, 4, 8))
-    if bits == 0 or value(layer.cout) <= 0 or value(layer.cin) <= 0:
-        return 0.0
-    share = layer.cout / spec["all_channels"] if "all_channels" in spec else 1.0
+    cin, cout = value(layer.cin), value(layer.cout)
+    if bits == 0 or cout <= 0 or cin <= 0:
+        return Sloped(0.0)
+    everything = spec.get("all_channels")
+    total = cout if everything is None else value(everything)
+    kernel = [value(size) for size in layer.kernel]
     at = Geometry(
         op=op or _conv_name(spec),
         w_bits=bits,
         a_bits=_a_bits(spec),
-        cin=layer.cin,
-        cout=layer.cout,
-        share=share,
-        groups=layer.cin if layer.depthwise else layer.groups,
-        **_window(spec, layer.kernel),
+        cin=cin,
+        cout=cout,
+        share=cout / total,
+        groups=cin if layer.depthwise else layer.groups,
+        kernel=_two(kernel),
+        **_window(spec),
         out_bits=_out_bits(spec),
     )
+    cost, by = table.slopes(at)
     # What is spent between layers, once for each: by a layer's parts together.
-    total: Number = scale * (table.predict(at) + table.call * share)
-    return total
+    of_share = by.get("share", 0.0) + table.call
+    of_cout = by.get("cout", 0.0) + (0.0 if everything is None else of_share / total)
+    slopes = [(layer.cin, by.get("cin", 0.0)), (layer.cout, of_cout)]
+    if everything is not None:
+        slopes.append((everything, -of_share * cout / total**2))
+    for axis, size in enumerate(layer.kernel):
+        name, whole = ("width", kernel[-1]) if axis == len(kernel) - 1 else ("height", at.kernel[0])
+        slopes.append((size, by.get(name, 0.0) * whole / kernel[axis]))
+    return _scaled(scale, cost + table.call * at.share, slopes)
 
 
-def _plain(table: Lut, op: OpName, scale: float, spec: Spec) -> Number:
+def _plain(table: Lut, op: OpName, scale: float, spec: Spec) -> Sloped:
     elements: Number = spec["elements"]
     if value(elements) <= 0:
-        return 0.0
-    window = _window(spec, spec.get("kernel_size", ()))
-    channels = elements / math.prod(window["output"])
+        return Sloped(0.0)
+    window = _window(spec)
+    operands = int(spec.get("inputs", 1))
+    channels = value(elements) / math.prod(window["output"])
+    read = operands if op == "copy" else 1
     at = Geometry(
         op="max_pool" if op == "pool" and spec.get("maximum") else op,
         w_bits=None,
         a_bits=_a_bits(spec),
-        cin=channels / int(spec.get("inputs", 1)) if op == "copy" else channels,
+        cin=channels / read,
         cout=channels,
-        operands=int(spec.get("inputs", 1)),
+        operands=operands,
+        kernel=_two(list(spec.get("kernel_size", ()))),
         **window,
         out_bits=_out_bits(spec),
     )
-    total: Number = scale * (table.predict(at) + table.call)
-    return total
+    cost, by = table.slopes(at)
+    slope = (by.get("cin", 0.0) / read + by.get("cout", 0.0)) * channels / value(elements)
+    return _scaled(scale, cost + table.call, [(elements, slope)])
+
+
+def _scaled(scale: float, cost: float, slopes: Sequence[tuple[Number, float]]) -> Sloped:
+    return Sloped(scale * cost, tuple((x, scale * slope) for x, slope in slopes if isinstance(x, Tensor)))
 
 
 def _a_bits(spec: Spec) -> int:
@@ -141,7 +162,7 @@ def _conv_name(spec: Spec) -> OpName:
     return conv_name(kernel, groups, depthwise=1 < groups == int(static["in_channels"]))
 
 
-def _window(spec: Spec, kernel: Sequence[Number]) -> dict[str, Any]:
+def _window(spec: Spec) -> Mapping[str, Any]:
     """Axes as a table counts them: two of them, the first of length 1 where there is one, or none in a vector.
 
     More than two axes are taken as two: all but the last are one.
@@ -150,18 +171,33 @@ def _window(spec: Spec, kernel: Sequence[Number]) -> dict[str, Any]:
         positions = math.prod(int(size) for size in spec["output_shape"][1:-1])
         return {"source": (positions, 1), "output": (positions, 1)}
     static = spec.get("static", spec)
-    source, output = (_two([int(size) for size in spec[name][2:]]) for name in ("input_shape", "output_shape"))
-    built = _two([int(size) for size in static.get("kernel_size", ())])
-    stride = _two(_axes(static.get("stride", 1), len(kernel)))
-    padding = static.get("padding", 0)
-    dilation = _two(_axes(static.get("dilation", 1), len(kernel)))
-    before = [_before(padding, i, len(kernel), built[i], dilation[i]) for i in range(2)]
+    built = (_hashable(static.get(name, default)) for name, default in _BUILT)
+    return _built_window(tuple(spec["input_shape"][2:]), tuple(spec["output_shape"][2:]), *built)
+
+
+_BUILT = (("kernel_size", ()), ("stride", 1), ("padding", 0), ("dilation", 1))
+
+
+def _hashable(setting: Any) -> Any:
+    return tuple(setting) if isinstance(setting, list) else setting
+
+
+@lru_cache(maxsize=4096)
+def _built_window(
+    source_shape: tuple[int, ...], output_shape: tuple[int, ...], kernel: Any, stride: Any, padding: Any, dilation: Any
+) -> Mapping[str, Any]:
+    """Of a layer as it was built: the same in every step of a search."""
+    source, output = (_two([int(size) for size in shape]) for shape in (source_shape, output_shape))
+    axes = len(source_shape)
+    built = _two(_axes(kernel, axes))
+    strides = _two(_axes(stride, axes))
+    dilations = _two(_axes(dilation, axes))
+    before = [_before(padding, i, axes, built[i], dilations[i]) for i in range(2)]
     inside = [
-        inside_fraction(source[i], output[i], built[i], stride[i], before[i], dilation[i]) or 1.0 for i in range(2)
+        inside_fraction(source[i], output[i], built[i], strides[i], before[i], dilations[i]) or 1.0 for i in range(2)
     ]
     return {
-        "kernel": _two(list(kernel)),
-        "stride": stride,
+        "stride": strides,
         "source": source,
         "output": output,
         "before": (before[0], before[1]),

@@ -80,7 +80,9 @@ class Usage:
         inputs = self._mix(node.inputs[0])
         if node.name not in self._network.layer_of:
             return [
-                dataclasses.replace(use, spec={**use.spec, "in_precision": bits}, weight=use.weight * theta, part=index)
+                dataclasses.replace(
+                    use, spec={**use.spec, "in_precision": bits}, weight=_times(use.weight, theta), part=index
+                )
                 for index, (bits, theta) in enumerate(inputs)
             ]
         if self._once and id(call) not in self._first:
@@ -98,7 +100,7 @@ class Usage:
             for bits, theta in inputs:
                 spec = {**common, "in_precision": bits, "w_precision": part.bits}
                 spec["out_features" if linear else "out_channels"] = part.channels
-                weight = use.weight * theta * part.probability
+                weight = _times(_times(use.weight, theta), part.probability)
                 found.append(dataclasses.replace(use, spec=spec, weight=weight, part=len(found)))
         return found
 
@@ -110,13 +112,14 @@ class Usage:
         assert layer.now is not None
         rows = layer.now.rows
         if rows.shape[1] == 1:
-            return [_Part(bits, float(count), rows[p, 0]) for p, bits in enumerate(layer.widths)]
+            chances = rows.flatten().unbind()
+            return [_Part(bits, float(count), chance) for bits, chance in zip(layer.widths, chances, strict=True)]
         if layer.prunes:
             assert self._network.pruning is not None
             assert self._keep is not None
             rows = rows * self._keep[self._network.pruning.components(self._network.layer_of[node.name])]
-        totals = rows.sum(1)
-        return [_Part(bits, totals[p]) for p, bits in enumerate(layer.widths)]
+        totals = rows.sum(1).unbind()
+        return [_Part(bits, total) for bits, total in zip(layer.widths, totals, strict=True)]
 
     def _in_channels(self, node: Node) -> Tensor:
         assert self._keep is not None
@@ -132,7 +135,7 @@ class Usage:
             if isinstance(quantizer, MixedActivation | MixedInput):
                 theta = quantizer.now
                 assert theta is not None
-                self._mixes[key] = [(bits, theta[p]) for p, bits in enumerate(quantizer.choice.precisions)]
+                self._mixes[key] = list(zip(quantizer.choice.precisions, theta.unbind(), strict=True))
             else:
                 self._mixes[key] = [(quantizer.bits, 1.0)]
         return self._mixes[key]
@@ -162,6 +165,13 @@ class Usage:
         for name in read:
             alive = alive + self._full[name] * self._share.get(name, 1.0)
         return alive / max(total, 1), self._bits.get(read[0], 8.0)
+
+
+def _times(a: Number, b: Number) -> Number:
+    """``a * b``, without an operation on tensors where one of them is 1."""
+    if isinstance(a, float) and a == 1.0:
+        return b
+    return a if isinstance(b, float) and b == 1.0 else a * b
 
 
 def _expected(mix: Mix) -> Number:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from plinio_deploy import MPS, PIT, MPSType
 from plinio_deploy.integerize import integerize
 from plinio_deploy.quantization import quantize
-from plinio_deploy.search.cost import CostSpec
+from plinio_deploy.search.cost import CostSpec, LayerUse, NetworkUse, Pool, evaluate, layer_costs
 from plinio_deploy.targets.calibration.features import FEATURES
 from plinio_deploy.targets.calibration.prediction import predict
 from plinio_deploy.targets.luts import Lut
@@ -106,3 +106,40 @@ def test_widths_get_gradients_and_parts_of_a_layer_share_what_is_done_once(kind:
     # The made-up table has the same numbers for all widths, so a mixture costs nearly what one width costs: blocks of
     # channels are rounded up in each part.
     assert total.item() == pytest.approx(integer_total(Model()), rel=0.12)
+
+
+def conv_uses(numbers: Tensor) -> NetworkUse:
+    """A layer in two parts, its output pooled, with nothing about them known for sure."""
+    cin, first, second, height, width, chance, elements = numbers.unbind()
+    module = nn.Conv2d(8, 12, (5, 3), padding=(2, 1))
+    shapes = {"input_shape": (1, 8, 12, 10), "output_shape": (1, 12, 12, 10)}
+    static = {**vars(module), "bias": True, **shapes}
+    searched = {"in_channels": cin, "kernel_size": (height, width), "all_channels": first + second}
+    mixed = [{**static, **searched, "out_channels": n, "w_precision": bits} for n, bits in ((first, 8), (second, 4))]
+    parts = [LayerUse("conv", nn.Conv2d, spec, chance, 1, static) for spec in mixed]
+    pool = {"elements": elements, "inputs": 1, "kernel_size": (2, 2), "maximum": True}
+    shapes = {"input_shape": (1, 12, 12, 10), "output_shape": (1, 12, 6, 5)}
+    return NetworkUse((*parts, LayerUse("pool", Pool, {**pool, **shapes}, 1 - chance)))
+
+
+def test_slopes_are_those_of_the_value() -> None:
+    # Away from halves, where the nearest layer that can be built is another one.
+    numbers = torch.tensor([5.2, 4.3, 6.1, 3.2, 2.1, 0.7, 270.0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda at: evaluate(cost(), conv_uses(at)), (numbers,), rtol=1e-6)
+    (gradient,) = torch.autograd.grad(evaluate(cost(), conv_uses(numbers)), numbers)
+    assert bool((gradient != 0).all())
+
+
+def test_a_layers_own_cost_adds_up_to_that_of_the_network_and_a_formula_alone_is_a_tensor() -> None:
+    numbers = torch.tensor([5.0, 4.0, 6.0, 3.0, 2.0, 0.5, 270.0], requires_grad=True)
+    use = conv_uses(numbers)
+    parts = layer_costs(cost(), use)
+    assert list(parts) == ["conv", "pool"]
+    assert sum(part.item() for part in parts.values()) == pytest.approx(evaluate(cost(), use).item(), rel=1e-6)
+    formula = cost()[nn.Conv2d]
+    alone = formula({**use.layers[0].spec, "static": use.layers[0].static})
+    assert isinstance(alone, Tensor)
+    assert alone.requires_grad
+    (whole,) = torch.autograd.grad(parts["pool"] * 3, numbers)
+    assert whole[:5].abs().sum() == 0
+    assert whole[5].item() == pytest.approx(-3 * parts["pool"].item() / 0.5, rel=1e-6)
