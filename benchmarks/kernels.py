@@ -52,7 +52,7 @@ from plinio_deploy.testdata import TestData
 
 NETWORKS = ("resnet8", "ds-cnn", "mobilenetv1-025", "autoencoder")
 PER_TENSOR = ("autoencoder",)
-"""Networks of fully connected layers: weights have a scale per tensor, as in the recipe and in TFLite's specification."""
+"""Networks of fully connected layers: their weights have a scale per tensor, as in the recipe."""
 WIDTHS = ((8, 8), (4, 8), (2, 8))
 """Bits of weights and activations, of every network."""
 RESNET8_WIDTHS = ((4, 4), (2, 2))
