@@ -193,6 +193,8 @@ def generate_only(
         options = replace(options, schedule=banded)
     workspace.check_writable()
     with workspace.locked():
+        for target in targets:
+            workspace.generate_scheduled(target.name).discard()  # this one takes its place
         return generate.run(workspace.generate, network, data, options, terminal)
 
 
@@ -234,8 +236,7 @@ def measure_only(request: Request, terminal: Terminal) -> list[dict[str, Any]]:
     network, _ = _integerized(workspace)
     projects = {target.name: _project_for(workspace, target) for target in targets}
     for target in targets:
-        again = f"plinio-deploy build --target {target.name} --out"
-        _expect(workspace.build(target.name).path / "stage.json", f"firmware for {target.name}", again, workspace)
+        _expect_firmware(workspace, target, projects[target.name])
     workspace.check_writable()
     with workspace.locked():
         bench = _bench(request, network, projects[targets[0].name] if targets else _project(workspace))
@@ -289,16 +290,23 @@ def _generate(
     records: dict[str, Record] = {}
     made: dict[tuple[tuple[str, ...], bytes], Path] = {}
     folders = {}
+    first = tuple(sorted(targets[0].features)) if targets else ()
     for target in targets:
         isa, schedule = tuple(sorted(target.features)), schedules.get(target.name, Schedule())
-        key = (isa, schedule.dump())
-        if key not in made:
-            other = workspace.generate_scheduled(target.name) if schedule != Schedule() else workspace.generate_for(isa)
-            folder = other if made else workspace.generate
-            chosen = replace(options, isa=isa, schedule=schedule)
-            records[folder.name] = generate.run(folder, network, data, chosen, terminal)
-            made[key] = folder.path / generate.PROJECT
-        folders[target.name] = made[key]
+        key, own = (isa, schedule.dump()), workspace.generate_scheduled(target.name)
+        if key in made:
+            own.discard()
+            folders[target.name] = made[key]
+            continue
+        # A stage alone finds projects by features; what `generate` holds of the same features has another schedule.
+        other = own if schedule != Schedule() or isa == first else workspace.generate_for(isa)
+        folder = other if made else workspace.generate
+        chosen = replace(options, isa=isa, schedule=schedule)
+        records[folder.name] = generate.run(folder, network, data, chosen, terminal)
+        folders[target.name] = folder.path / generate.PROJECT
+        if folder != own:
+            own.discard()
+            made[key] = folders[target.name]
     if not targets:
         records[workspace.generate.name] = generate.run(workspace.generate, network, data, options, terminal)
     return records, folders
@@ -311,16 +319,32 @@ def _project(workspace: Workspace) -> build.Project:
 
 
 def _project_for(workspace: Workspace, target: Target) -> build.Project:
-    """The project made for the target's features from the network of `generate`; else `generate`'s own."""
+    """The project made for the target or its features from the network of `generate`; else `generate`'s own."""
     default = _project(workspace)
-    folder = workspace.generate_for(target.features).path / generate.PROJECT
-    isa = sorted(target.features)
-    if default.manifest.options.get("isa") == isa or not (folder / "manifest.json").exists():
-        return default
-    other = build.Project(*generate.load_project(folder))
-    shared = ("prefix", "network_digest")
-    same = all(getattr(other.manifest, name) == getattr(default.manifest, name) for name in shared)
-    return other if same else default
+    others = [workspace.generate_scheduled(target.name)]
+    if default.manifest.options.get("isa") != sorted(target.features):
+        others.append(workspace.generate_for(target.features))
+    for stage in others:
+        folder = stage.path / generate.PROJECT
+        if (folder / "manifest.json").exists():
+            other = build.Project(*generate.load_project(folder))
+            shared = ("prefix", "network_digest")
+            if all(getattr(other.manifest, name) == getattr(default.manifest, name) for name in shared):
+                return other
+    return default
+
+
+def _expect_firmware(workspace: Workspace, target: Target, project: build.Project) -> None:
+    """Raises `UsageError` if there is no firmware of this very project for the target."""
+    folder, again = workspace.build(target.name), f"plinio-deploy build --target {target.name} --out"
+    _expect(folder.path / "stage.json", f"firmware for {target.name}", again, workspace)
+    record = folder.record()
+    if record is not None and record.inputs.get("project") != project.artifact.digest():
+        raise UsageError(
+            f"the firmware for {target.name} was built from another C project than the one that is there now",
+            where=str(folder.path),
+            hints=(f"{again} {workspace.out}",),
+        )
 
 
 def _expect(path: Path, what: str, command: str, workspace: Workspace) -> None:

@@ -173,6 +173,16 @@ class StageFolder:
             return None
         return record
 
+    def discard(self) -> None:
+        """Remove the finished result, if there is one.
+
+        Raises:
+            OutputError: it cannot be removed.
+        """
+        with writing(self.path):
+            if self.path.exists():
+                shutil.rmtree(self.path)
+
     def begin(self, inputs: Mapping[str, str], *, resumable: bool = False) -> Path:
         """An empty work folder; for a resumable stage the one that an interrupted attempt with the same inputs left.
 

@@ -30,7 +30,7 @@ class Workspace:
         out/integerize/         network.json, weights.safetensors, test set as codes
         out/generate/           project/: the C project, of the first target where there are several
         out/generate-<isa>/     the same for targets with other instruction set features
-        out/generate-for/<target>/  the same for targets with a schedule of their own
+        out/generate-for/<target>/  the same for targets that have another schedule than the first
         out/tune/<target>/      schedule.json, and tuning.json with all that was measured for it
         out/build/<target>/     firmware.elf and its sizes
         out/measure/<target>/   measurement.json
@@ -67,7 +67,7 @@ class Workspace:
         return StageFolder(self.out, ("-".join(("generate", *(sorted(isa) or ("portable",)))),))
 
     def generate_scheduled(self, target: str) -> StageFolder:
-        """Stage `generate` for a target, not the first of the run, that has a schedule of its own."""
+        """Stage `generate` for a target whose schedule, or that it has none, differs from that of the first target."""
         return StageFolder(self.out, ("generate-for", target))
 
     def tune(self, target: str) -> StageFolder:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from plinio_deploy import storage
-from plinio_deploy.codegen import Options
+from plinio_deploy.codegen import Options, Schedule
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import AccuracyTooLow, OutputError, RecipeError, ToolMissing, UnknownTarget, UsageError
-from plinio_deploy.pipeline import generate, line, train
+from plinio_deploy.pipeline import generate, line, train, tuning
 from plinio_deploy.pipeline.request import Request
 from plinio_deploy.pipeline.workspace import Workspace
-from plinio_deploy.targets import toolchains
+from plinio_deploy.targets import registry, toolchains
 from plinio_deploy.testdata import Metrics, load_test_data
 from tests.plinio_deploy.pipeline.test_train import TINY
 from tests.plinio_deploy.pipeline.toy_run import toy_workspace
@@ -123,3 +123,40 @@ def test_a_target_takes_the_project_made_for_its_features(tmp_path: Path) -> Non
     assert not line.build_only(request, QUIET)["host"].kept
     generate.run(portable, network, load_test_data(workspace.integerize.path)[0], Options(prefix="other"), QUIET)
     assert not line.build_only(request, QUIET)["host"].kept  # another prefix: not of this run
+
+
+def _like_host(tmp_path: Path, name: str) -> str:
+    """The path of a target that is the host by another name."""
+    text = registry.files()["host"].read_text(encoding="utf-8")
+    path = tmp_path / f"{name}.toml"
+    path.write_text(text.replace('name = "host"', f'name = "{name}"'), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.host
+def test_targets_of_the_same_features_keep_schedules_of_their_own(tmp_path: Path) -> None:
+    names = ("host", *(_like_host(tmp_path, name) for name in ("second", "third")))
+    request = _request(tmp_path / "out", targets=names, trace_samples=2)
+    workspace, targets = toy_workspace(request.workspace.out), tuple(map(registry.load, names))
+    network, data = storage.load(workspace.integerize.path), load_test_data(workspace.integerize.path)[0]
+    kernels = {layer: able[-1] for layer, able in tuning.candidates(network, targets[0]).items()}
+    other = Schedule.of(kernels)
+
+    def projects(**schedules: Schedule) -> dict[str, Path]:
+        made = line._generate(workspace, targets, network, data, Options(), schedules, QUIET)[1]  # noqa: SLF001
+        built = line.build_only(request, QUIET)
+        for name, folder in made.items():
+            assert built[name].inputs["project"] == generate.load_project(folder)[0].digest()
+        assert {document["differing_tensors"] for document in line.measure_only(request, QUIET)} == {0}
+        return made
+
+    apart = projects(second=other)
+    assert len({apart[name] for name in ("host", "second")}) == 2
+    assert apart["third"] == apart["host"]
+    apart = projects(host=other, second=other)
+    assert apart["second"] == apart["host"] != apart["third"]
+    line.generate_only(dataclasses.replace(request, targets=(names[2],)), None, QUIET, None)
+    with pytest.raises(UsageError, match="firmware for host was built from another C project"):
+        line.measure_only(request, QUIET)
+    line.build_only(request, QUIET)
+    line.measure_only(request, QUIET)
