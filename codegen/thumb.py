@@ -28,7 +28,7 @@ from plinio_deploy.codegen.emit import Emitter
 from plinio_deploy.codegen.kernel import Kernel, Site
 from plinio_deploy.codegen.pack import Array, int32_array
 from plinio_deploy.codegen.runs import CHANNELS, Run
-from plinio_deploy.fixedpoint import accumulator_range
+from plinio_deploy.fixedpoint import accumulator_range, wrap_int32
 from plinio_deploy.network import Conv, Hi32, Linear, Tensor
 
 STEPS = {8: 8, 4: 16, 2: 16}
@@ -124,8 +124,7 @@ def runs_of(op: Conv | Linear, padded: int) -> tuple[Run, ...]:
 def arrays(op: Conv | Linear, source: Tensor, layout: Products) -> tuple[Array, ...]:
     """Weights in reading order as words; biases and multipliers, channel by channel."""
     flat = op.weights.codes.reshape(op.weights.out_channels, -1).astype(np.int64)
-    bias = op.bias.astype(np.int64) - (-source.qmin * flat.sum(axis=1) << layout.shift)
-    bias = (bias + (1 << 31)) % (1 << 32) - (1 << 31)
+    bias = wrap_int32(op.bias.astype(np.int64) - (-source.qmin * flat.sum(axis=1) << layout.shift))
     multiplier = np.broadcast_to(op.requant.multiplier.astype(np.int64), bias.shape)
     words: list[int] = []
     constants: list[int] = []

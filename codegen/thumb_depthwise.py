@@ -15,6 +15,7 @@ import numpy as np
 from plinio_deploy.codegen import thumb1, thumb2
 from plinio_deploy.codegen.pack import Array, int32_array
 from plinio_deploy.codegen.thumb import Lines, Products
+from plinio_deploy.fixedpoint import wrap_int32
 from plinio_deploy.network import Conv
 
 MAX_ROWS = 3
@@ -46,8 +47,7 @@ def arrays(op: Conv, window: Window, offset: int) -> tuple[Array, ...]:
     """Weights channel by channel, ``offset`` added; biases and multipliers."""
     flat = op.weights.codes.reshape(op.weights.out_channels, -1).astype(np.int64)
     bias = op.bias.astype(np.int64) - (128 * flat.sum(axis=1) << window.output.shift if window.signed else 0)
-    bias = (bias + (1 << 31)) % (1 << 32) - (1 << 31)
-    pairs = np.stack([bias, np.broadcast_to(op.requant.multiplier.astype(np.int64), bias.shape)], axis=1)
+    pairs = np.stack([wrap_int32(bias), np.broadcast_to(op.requant.multiplier.astype(np.int64), bias.shape)], axis=1)
     ctype = "uint8_t" if offset else "int8_t"
     return (
         Array("_w", ctype, tuple((flat + offset).ravel().tolist()), f"windows of each channel, {offset} added"),

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from plinio_deploy.codegen.dsp.columns import Columns
 from plinio_deploy.codegen.pack import Array, unit_of
+from plinio_deploy.fixedpoint import wrap_int32
 from plinio_deploy.network import Conv, Hi32, Linear, Tensor, runs_of
 
 CHANNELS = 4
@@ -210,7 +211,7 @@ def _fits(variant: Variant, op: Conv | Linear, found: Sums, channels: range) -> 
 
 
 def _wrap(value: int) -> int:
-    return (value + (1 << 31)) % (1 << 32) - (1 << 31)
+    return int(wrap_int32(np.asarray(value, dtype=np.int64)))
 
 
 MASKS = {"chain4": 0xF00FF00F, "chain2": 0x30033003}

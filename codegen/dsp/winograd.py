@@ -35,6 +35,7 @@ import numpy as np
 
 from plinio_deploy.codegen.dsp.blocks import CHANNELS, IntArray, Sums, Variant
 from plinio_deploy.codegen.pack import Array
+from plinio_deploy.fixedpoint import wrap_int32
 from plinio_deploy.network import Conv
 
 FOUR = 2
@@ -203,7 +204,6 @@ def constants(op: Conv, found: Sums, scale: int) -> Array:
     for first in range(0, channels, CHANNELS):
         block = range(first, min(first + CHANNELS, channels))
         missing = [0] * (CHANNELS - len(block))
-        starts = [int(op.bias[c]) << scale for c in block]
-        values += [(start + (1 << 31)) % (1 << 32) - (1 << 31) for start in starts] + missing
+        values += wrap_int32(op.bias[[*block]].astype(np.int64) << scale).tolist() + missing
         values += [int(found.multiplier[c]) for c in block] + missing
     return Array("_q", "int32_t", tuple(values), "per block of four channels: biases, scaled, and multipliers")
