@@ -9,6 +9,7 @@ is read back, what is not goes on. Decisions and weights follow from the recipe,
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -101,6 +102,7 @@ class Chain:
         self._points: list[dict[str, Any]] = []
         self._architecture: dict[str, Any] = {}
         self._tries = 0
+        self._teacher: nn.Module | None = None
 
     def before_last(self, trained: nn.Module, goal: Goal) -> nn.Module:
         """All methods but the last.
@@ -113,6 +115,7 @@ class Chain:
             The network that the last method starts from: for a supernet with its alternatives.
         """
         recipe = self._recipe
+        self._teacher = copy.deepcopy(trained) if recipe.distill else None
         self._seed_costs = measure_plain(trained, self._costs, recipe.input_shape)
         metric = evaluate(recipe, trained, as_split(self._data.val))
         self._points.append({"phase": "seed", "metric": metric, "costs": self._seed_costs})
@@ -223,9 +226,9 @@ class Chain:
         self, name: str, model: nn.Module, epochs: int, lr: float, goal: str, searching: Searching | None
     ) -> None:
         recipe, plan = self._recipe, self.plan
-        settings = Settings(name, epochs, lr, recipe.batch_size, recipe.weight_decay, plan.seed, goal)
+        settings = Settings(name, epochs, lr, recipe.batch_size, recipe.weight_decay, plan.seed, goal, recipe.distill)
         checkpoint = self._work / f".{len(self._points)}-{name.replace(' ', '-')}.safetensors"
-        loop = Loop(recipe, self._data, model, settings, checkpoint, self._progress, searching)
+        loop = Loop(recipe, self._data, model, settings, checkpoint, self._progress, searching, self._teacher)
         loop.run()
         self._rows += [{"phase": name, **row} for row in loop.history]
 

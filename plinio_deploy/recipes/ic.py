@@ -30,6 +30,7 @@ class ImageClassification(Recipe):
     warmup_epochs = 3
     search_epochs = 12
     tune_epochs = 16
+    distill = 0.7
     short = 0.3
     data_from = (
         "CIFAR-10, 32 x 32 x 3 uint8 (www.cs.toronto.edu/~kriz/cifar.html, converted to cifar10_train.npz and "

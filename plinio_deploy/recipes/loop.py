@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from plinio_deploy.recipe import Data, Recipe, Split, blaming
 from plinio_deploy.recipes.batches import as_split, iterate
 from plinio_deploy.recipes.checkpoint import read_state, write_state
+from plinio_deploy.search.distillation import Distillation
 
 Phase = str
 """``float`` or ``qat``; of a search ``supernet``, ``pit``, ``mps`` and the like."""
@@ -65,6 +66,7 @@ class Settings:
         weight_decay: of weights.
         seed: of everything random.
         goal: what a search aims at, as text; empty for plain training.
+        distill: weight of a teacher's answers.
     """
 
     phase: Phase
@@ -74,6 +76,7 @@ class Settings:
     weight_decay: float
     seed: int
     goal: str = ""
+    distill: float = 0.0
 
 
 ProgressCallback = Callable[[Progress], None]
@@ -181,6 +184,7 @@ class Loop:
         progress: called after each epoch.
         searching: what a search adds; its network comes back as the last epoch left it, for the best epochs of a search
             are its first ones. Plain training returns the weights of its best epoch.
+        teacher: to learn from too; `Settings.distill` is its weight.
     """
 
     def __init__(
@@ -192,9 +196,11 @@ class Loop:
         checkpoint: Path | None,
         progress: ProgressCallback | None,
         searching: Searching | None = None,
+        teacher: nn.Module | None = None,
     ) -> None:
         self._recipe, self._data, self._model, self._settings = recipe, data, model, settings
         self._checkpoint, self._progress, self._searching = checkpoint, progress, searching
+        self._distillation = Distillation(self._task_loss, teacher, settings.distill) if teacher is not None else None
         self._val = as_split(data.val, recipe.batch_size)
         self._optimizer = torch.optim.AdamW(self._groups(), lr=settings.lr)
         self._best_state = {} if searching else {name: t.clone() for name, t in model.state_dict().items()}
@@ -249,8 +255,7 @@ class Loop:
         for x, y in iterate(self._data.train, settings.batch_size, generator):
             for optimizer in self._optimizers():
                 optimizer.zero_grad()
-            with blaming(self._recipe.source, "loss()"):
-                loss = self._recipe.loss(self._model(self._recipe.augment(x, generator)), y)
+            loss = self._loss(self._recipe.augment(x, generator), y)
             whole = loss
             if searching.regularizer is not None:
                 whole = loss + searching.regularizer(self._model, self._epoch + 1, settings.epochs)
@@ -259,6 +264,16 @@ class Loop:
                 optimizer.step()
             losses.append(float(loss.detach()))
         return float(np.mean(losses)) if losses else 0.0
+
+    def _loss(self, x: Tensor, y: Tensor) -> Tensor:
+        output = self._model(x)
+        if self._distillation is None:
+            return self._task_loss(output, y)
+        return self._distillation(output, self._distillation.answers(x, y))
+
+    def _task_loss(self, output: Any, y: Tensor) -> Tensor:
+        with blaming(self._recipe.source, "loss()"):
+            return self._recipe.loss(output, y)
 
     def _judge(self, loss: float) -> None:
         metric = evaluate(self._recipe, self._model, self._val)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,19 @@ def test_training_changes_samples_as_the_recipe_says() -> None:
     assert len(seen) == 2 * 9
     assert all(torch.equal(a, b) for a, b in zip(seen[:9], seen[9:], strict=True))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_a_teacher_is_learned_from_at_its_weight(tmp_path: Path) -> None:
+    recipe = Searched()
+    data = load_data(recipe)
+    x = torch.from_numpy(data.val.x)
+
+    def trained(weight: float) -> float:
+        torch.manual_seed(0)
+        student, teacher = recipe.model(), recipe.model()
+        settings = replace(SETTINGS, epochs=6, weight_decay=0.0, goal="", distill=weight)
+        Loop(recipe, data, student, settings, None, None, teacher=teacher if weight else None).run()
+        with torch.no_grad():
+            return float((student(x).softmax(1) - teacher.eval()(x).softmax(1)).abs().mean())
+
+    assert trained(1.0) < trained(0.0) / 2, "the teacher is not trained: only who listens to it answers as it does"
