@@ -168,6 +168,11 @@ class Target(_Table):
     rtl: Rtl | None = None
     source: str = Field(default="", exclude=True)
 
+    @property
+    def tells_cycles(self) -> bool:
+        """Whether its runner tells cycles: from RTL, or by a model of the core."""
+        return self.rtl is not None or (self.qemu is not None and self.qemu.timing is not None)
+
     @model_validator(mode="after")
     def _complete(self) -> Target:
         if self.family != "host" and self.memory is None:

@@ -130,13 +130,19 @@ def check(measurements: Sequence[Mapping[str, Any]], limits: Limits) -> None:
         }
         for name, limit in limits.given().items():
             if taken[name] is None:
-                raise UsageError(
-                    f"nothing measures {name} on {item['target']}",
-                    got=f"--max-{name} {limit}",
-                    hints=("name a target that runs on RTL (plinio-deploy targets list)",),
-                )
+                raise unmeasured(str(item["target"]), name, limit)
             if taken[name] > limit:
                 raise missed(str(item["target"]), name, taken[name], limit)
+
+
+def unmeasured(target: str, name: str, limit: int) -> UsageError:
+    """The error for a limit that nothing can be held against."""
+    return UsageError(
+        f"nothing measures {name} on {target}",
+        where=f"--max-{name}",
+        got=limit,
+        hints=(f"name a target whose {name} RTL or a model of the core tells (plinio-deploy targets list)",),
+    )
 
 
 def missed(target: str, name: str, taken: float, limit: float) -> DoesNotFit:

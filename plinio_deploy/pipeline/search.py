@@ -99,7 +99,7 @@ def check(search: Search, targets: Sequence[Target]) -> None:
     """Refuse what cannot be searched for, before anything is trained.
 
     Raises:
-        UsageError: no goal, an unknown method or cost, or cycles without a cost table.
+        UsageError: no goal, an unknown method, cycles without a cost table, or a limit on cycles that nothing measures.
     """
     unknown = sorted(set(search.methods) - set(METHODS))
     if unknown:
@@ -117,6 +117,9 @@ def check(search: Search, targets: Sequence[Target]) -> None:
         if not targets:
             raise UsageError("cycles are those of a target", hints=("name one with --target",))
         luts.load(targets[0].name)
+        for target in targets:
+            if search.limits.cycles is not None and not target.tells_cycles:
+                raise budget.unmeasured(target.name, "cycles", search.limits.cycles)
 
 
 def run(folder: StageFolder, task: Task, trained: Record, weights: Path, terminal: Terminal) -> Record:

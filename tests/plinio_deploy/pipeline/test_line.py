@@ -143,7 +143,7 @@ def test_targets_of_the_same_features_keep_schedules_of_their_own(tmp_path: Path
     other = Schedule.of(kernels)
 
     def projects(**schedules: Schedule) -> dict[str, Path]:
-        made = line._generate(workspace, targets, network, data, Options(), schedules, QUIET)[1]  # noqa: SLF001
+        made = line._generate(workspace, targets, network, data, Options(), schedules, QUIET)[1]
         built = line.build_only(request, QUIET)
         for name, folder in made.items():
             assert built[name].inputs["project"] == generate.load_project(folder)[0].digest()

@@ -65,6 +65,15 @@ def test_cycles_need_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
         search.check(Search(("pit",), limits=Limits(cycles=1000)), (registry.load("cortex-m4"),))
 
 
+def test_a_limit_on_cycles_that_a_target_does_not_tell_is_refused_before_training() -> None:
+    m4, rv32, ibex = (registry.load(name) for name in ("cortex-m4", "rv32imc", "ibex"))
+    limited, priced = Search(limits=Limits(cycles=1000)), Search(("pit",), 1.0, "cycles")
+    search.check(limited, (m4, ibex))
+    search.check(priced, (rv32,))  # its table's unit is instructions: a price all the same
+    with pytest.raises(UsageError, match="nothing measures cycles on rv32imc"):
+        search.check(limited, (m4, rv32))
+
+
 def test_a_search_without_methods_is_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to search with"):
         line.search_only(request(tmp_path / "out", methods=()), QUIET)
