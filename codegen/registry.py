@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+from collections.abc import Sequence
 
 from plinio_deploy.codegen import ops
 from plinio_deploy.codegen.kernel import Kernel, Site
@@ -22,20 +23,29 @@ def kernels() -> tuple[Kernel, ...]:
     return tuple(found)
 
 
-def candidates(site: Site) -> tuple[Kernel, ...]:
-    """The kernels that handle a site, cheapest first, those on request last; equal costs by name."""
+def candidates(site: Site, pieces: Sequence[Site] = ()) -> tuple[Kernel, ...]:
+    """The kernels that handle a site, cheapest first, those on request last; equal costs by name.
+
+    Args:
+        site: of a layer.
+        pieces: of the bands that it runs in, if it does; kernels have to handle each of them, too.
+    """
     absorbs = site.producer is not None
-    able = (kernel for kernel in kernels() if kernel.absorbs == absorbs and kernel.handles(site))
+    able = (kernel for kernel in kernels() if kernel.absorbs == absorbs and all(map(kernel.handles, (site, *pieces))))
     return tuple(sorted(able, key=lambda kernel: (kernel.on_request, kernel.cost(site), kernel.name)))
 
 
-def choose(site: Site) -> Kernel:
+def choose(site: Site, pieces: Sequence[Site] = ()) -> Kernel:
     """The cheapest kernel for a site.
+
+    Args:
+        site: of a layer.
+        pieces: as for `candidates`.
 
     Raises:
         UnsupportedModel: no kernel handles it.
     """
-    able = candidates(site)
+    able = candidates(site, pieces)
     if not able:
         raise UnsupportedModel(
             f"no kernel executes this {site.op.kind}",

@@ -106,9 +106,10 @@ class Schedule(BaseModel):
             raise UsageError("the schedule cannot be read", where=str(path), got=error.strerror) from error
         except ValidationError as error:
             first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
             raise UsageError(
                 "the schedule cannot be read",
-                where=f"{path}: {'.'.join(str(part) for part in first['loc'])}",
+                where=f"{path}: {place}" if place else str(path),
                 got=first["msg"],
                 hints=("plinio-deploy tune writes one",),
             ) from error
@@ -137,10 +138,10 @@ class Schedule(BaseModel):
             UsageError: the scheduled kernel does not execute it.
             UnsupportedModel: no kernel does.
         """
-        able = {kernel.name: kernel for kernel in registry.candidates(site) if all(map(kernel.handles, pieces))}
         wanted = self.layers.get(site.op.name)
         if wanted is None:
-            return next(iter(able.values())) if able else registry.choose(site)
+            return registry.choose(site, pieces)
+        able = {kernel.name: kernel for kernel in registry.candidates(site, pieces)}
         if wanted.name not in able:
             raise UsageError(
                 f"the scheduled kernel does not execute this {site.op.kind}",

@@ -2,8 +2,8 @@
 """Which layers to run in bands of rows, so that the arena stays within a limit: the choice that costs least.
 
 What may run in bands are the first layers, up to some layer; each such stage is tried with as many rows per band as
-fit. Of those that fit, the one of the least estimated instructions is taken: what the kernels cost on the bands beyond
-what they cost on whole tensors, and the copies of rows that are kept.
+fit. Of those that fit, the one of the least estimated instructions is taken: those of all kernels, of the calls of
+bands and of the copies of rows that are kept.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def within(network: Network, isa: frozenset[str], schedule: Schedule, max_arena:
 
     Raises:
         DoesNotFit: no bands bring the arena within the limit; says what the least is that some do.
+        UsageError: the schedule does not suit the network.
     """
     whole = lower(network, "net", isa, schedule).memory.arena_bytes
     if whole <= max_arena:
@@ -59,14 +60,16 @@ def within(network: Network, isa: frozenset[str], schedule: Schedule, max_arena:
     return best[1]
 
 
-def extra_cost(program: Program) -> float:
-    """Estimated instructions that the bands of a program add."""
+def cost(program: Program) -> float:
+    """Estimated instructions of a program.
+
+    All layers count: one may need a dearer kernel because the cheapest does not handle its bands.
+    """
     total = 0.0
     for step in program.steps:
-        if step.calls:
-            copies = sum(copy.nbytes for call in step.calls for copy in (*call.before, *call.after))
-            kernels = sum(step.kernel.cost(call.site) for call in step.calls) - step.kernel.cost(step.site)
-            total += kernels + PER_BYTE * copies + PER_CALL * len(step.calls)
+        copies = sum(copy.nbytes for call in step.calls for copy in (*call.before, *call.after))
+        sites = [call.site for call in step.calls] or [step.site]
+        total += sum(map(step.kernel.cost, sites)) + PER_BYTE * copies + PER_CALL * len(step.calls)
     return total
 
 
@@ -109,7 +112,7 @@ def _largest(
             break
         least = min(least, program.memory.arena_bytes)
         if program.memory.arena_bytes <= max_arena:
-            fitting, low = (extra_cost(program), tried), middle + 1
+            fitting, low = (cost(program), tried), middle + 1
         else:
             high = middle - 1
         middle = (low + high + 1) // 2

@@ -110,3 +110,12 @@ def test_what_is_no_schedule_is_refused(text: str, tmp_path: Path) -> None:
         Schedule.load(path)
     with pytest.raises(UsageError, match="cannot be read"):
         Schedule.load(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(("text", "place"), [("{}x", ""), ('{"layers": {"a": {"kernel": 3}}}', ": layers.a.kernel")])
+def test_what_is_wrong_in_a_schedule_is_named(text: str, place: str, tmp_path: Path) -> None:
+    path = tmp_path / "schedule.json"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        Schedule.load(path)
+    assert caught.value.where == f"{path}{place}"

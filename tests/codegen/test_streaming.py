@@ -8,7 +8,7 @@ import pytest
 from plinio_deploy.codegen.bands import runs_in_bands
 from plinio_deploy.codegen.lower import Program, lower
 from plinio_deploy.codegen.schedule import Bands, Schedule
-from plinio_deploy.codegen.streaming import PER_BYTE, PER_CALL, extra_cost, within
+from plinio_deploy.codegen.streaming import PER_BYTE, PER_CALL, cost, within
 from plinio_deploy.errors import DoesNotFit, UsageError
 from plinio_deploy.network import Network
 from tests.networks import Builder
@@ -52,11 +52,12 @@ def test_the_limit_is_met_by_the_cheapest_that_fits() -> None:
         schedule = within(of, PORTABLE, Schedule(), limit)
         made = lower(of, "net", PORTABLE, schedule)
         assert made.memory.arena_bytes <= limit
-        fitting = [extra_cost(found) for found in tried.values() if found.memory.arena_bytes <= limit]
-        assert extra_cost(made) == min(fitting)
-        chosen.append((extra_cost(made), schedule.bands))
+        fitting = [cost(found) for found in tried.values() if found.memory.arena_bytes <= limit]
+        assert cost(made) == min(fitting)
+        chosen.append((cost(made), schedule.bands))
     assert len({bands for _, bands in chosen}) > 2
-    assert [cost for cost, _ in chosen] == sorted((cost for cost, _ in chosen), reverse=True)
+    costs = [least for least, _ in chosen]
+    assert costs == sorted(costs, reverse=True)
 
 
 def test_a_limit_that_holds_leaves_the_schedule_alone() -> None:
@@ -79,18 +80,24 @@ def test_a_limit_that_cannot_be_met_names_the_least() -> None:
     assert within(of, PORTABLE, Schedule(), least).bands is not None
 
 
-def test_no_bands_cost_nothing_extra() -> None:
-    assert extra_cost(lower(network(), "net", PORTABLE)) == 0
-
-
-def test_bands_cost_their_calls_and_copies_and_what_kernels_lose() -> None:
+def test_bands_cost_their_calls_and_copies() -> None:
     of = network()
     bands = Bands(first=of.ops[0].name, last=of.ops[1].name, rows=4)
-    made = lower(of, "net", PORTABLE, Schedule(bands=bands))
-    kernels = sum(
-        sum(step.kernel.cost(call.site) for call in step.calls) - step.kernel.cost(step.site)
-        for step in made.steps
-        if step.calls
-    )
-    # Four bands of two layers; between the bands, two rows of 64 bytes go aside and come back.
-    assert extra_cost(made) == pytest.approx(kernels + 8 * PER_CALL + 3 * 2 * 2 * 64 * PER_BYTE)
+    whole, made = (lower(of, "net", PORTABLE, schedule) for schedule in (Schedule(), Schedule(bands=bands)))
+    # Plain kernels cost the same per output and product wherever they lie. Four bands of two layers; between the bands,
+    # two rows of 64 bytes go aside and come back.
+    assert cost(made) - cost(whole) == pytest.approx(8 * PER_CALL + 3 * 2 * 2 * 64 * PER_BYTE)
+
+
+def test_bands_cost_the_kernels_that_they_rule_out() -> None:
+    b = Builder(0)
+    q = (8, False, 0.05, 0)
+    x = b.conv(b.input((8, 2, 2), q), 2, (1, 1), out=q)
+    of = b.build(b.add(x, b.input((8, 2, 2), q), q))
+    # Rows have four elements, and the unrolled addition takes a multiple of eight.
+    bands = [Bands(first=of.ops[0].name, last=of.ops[1].name, rows=rows) for rows in (4, 1)]
+    two, eight = (lower(of, "net", frozenset({"dsp"}), Schedule(bands=found)) for found in bands)
+    assert [made.steps[1].kernel.name for made in (two, eight)] == ["add_unrolled", "add_plain"]
+    added = [sum(made.steps[1].kernel.cost(call.site) for call in made.steps[1].calls) for made in (two, eight)]
+    assert added == [7 * 32, 14 * 32]
+    assert cost(eight) - cost(two) == pytest.approx(7 * 32 + 2 * 6 * PER_CALL)
