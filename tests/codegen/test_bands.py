@@ -242,6 +242,19 @@ def test_layers_that_are_scheduled_as_a_whole_stay_whole() -> None:
         lower(network, "net", DSP, along.model_copy(update={"bands": bands.model_copy(update={"last": "add3"})}))
 
 
+def test_headers_tell_bands_from_layers() -> None:
+    b = Builder(0)
+    network = b.build(b.conv(b.conv(b.input((8, 4, 2)), 2, (1, 1)), 2, (1, 1)))
+    bands = Bands(first=network.ops[0].name, last=network.ops[1].name, rows=4)
+    whole, banded = (
+        generate(network, Options(schedule=schedule)).files for schedule in (Schedule(), Schedule(bands=bands))
+    )
+    text = b"those in bands of rows once for each band. */\n#define NET_STEPS 4"
+    assert text in banded["net_trace.h"]
+    assert b"band" not in whole["net_trace.h"]
+    assert b" * band     0 to 1\n" in banded["net_layers.c"]
+
+
 def test_a_schedule_with_bands_reads_back(tmp_path: Path) -> None:
     schedule = Schedule.of({"conv1": "conv_dsp"}, Bands(first="conv1", last="conv3", rows=2))
     (tmp_path / "schedule.json").write_bytes(schedule.dump())
