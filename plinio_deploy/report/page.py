@@ -32,7 +32,7 @@ def render(report: Mapping[str, Any]) -> str:
     losses = [float(entry["loss"]) for entry in report["training"].get("history", []) if "loss" in entry]
     drawings = {
         "memory": svg.memory_map(report["memory_plan"]),
-        "instructions": _layer_bars(_counted(measurements), "instructions"),
+        "instructions": _layer_bars(report, _counted(measurements), "instructions"),
         "flash": svg.stacked_bars(flash, "bytes of flash"),
         "ram": svg.stacked_bars(ram, "bytes of RAM"),
         "loss": svg.curve(losses, "Training loss per epoch") if len(losses) > 1 else "",
@@ -43,7 +43,7 @@ def render(report: Mapping[str, Any]) -> str:
         exact=all(m["differing_samples"] == 0 and m["differing_tensors"] == 0 for m in measurements),
         counted=_counted(measurements),
         timed=_timed(measurements),
-        cycles=_cycles(measurements),
+        cycles=_cycles(report),
         layers=_layers(report),
         assigned=any(op.get("accelerators") for op in report["network"]["ops"]),
         drawings={name: Markup(text) for name, text in drawings.items()},  # noqa: S704 (svg escapes every text)
@@ -74,22 +74,38 @@ def _timed(measurements: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
     return [m for m in measurements if m["total"]["cycles"] is not None]
 
 
-def _layer_bars(measurements: Sequence[Mapping[str, Any]], key: str) -> str:
+def _names(report: Mapping[str, Any], measurements: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Layers that execute code on any of some targets, in the network's order.
+
+    They need not be the same on all: a schedule may let an add execute the convolution before it.
+    """
+    order = {op["name"]: index for index, op in enumerate(report["network"]["ops"])}
+    names = dict.fromkeys(str(layer["name"]) for m in measurements for layer in m["layers"])
+    return sorted(names, key=lambda name: order.get(name, len(order)))
+
+
+def _of_layers(measurement: Mapping[str, Any], key: str, names: Sequence[str]) -> list[float | None]:
+    """A figure of each named layer; ``None`` where the target does not execute it by itself."""
+    known = {layer["name"]: layer[key] for layer in measurement["layers"]}
+    return [known.get(name) for name in names]
+
+
+def _layer_bars(report: Mapping[str, Any], measurements: Sequence[Mapping[str, Any]], key: str) -> str:
     """A group of bars per layer, a bar per target; nothing where no target has the figure."""
     if not measurements:
         return ""
-    groups = [str(layer["name"]) for layer in measurements[0]["layers"]]
-    values = [[layer[key] for layer in m["layers"]] for m in measurements]
+    groups = _names(report, measurements)
+    values = [_of_layers(m, key, groups) for m in measurements]
     return svg.grouped_bars(svg.Bars(groups, [m["target"] for m in measurements], values, key))
 
 
-def _cycles(measurements: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _cycles(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One drawing per source of cycles: exact ones and those of a model never share an axis."""
-    timed = _timed(measurements)
+    timed = _timed(report["measurements"])
     drawings = []
     for source in dict.fromkeys(m["total"]["cycles_source"] for m in timed):
         same = [m for m in timed if m["total"]["cycles_source"] == source]
-        drawing = Markup(_layer_bars(same, "cycles"))  # noqa: S704 (svg escapes every text)
+        drawing = Markup(_layer_bars(report, same, "cycles"))  # noqa: S704 (svg escapes every text)
         drawings.append({"source": source, "measurements": same, "drawing": drawing})
     return drawings
 
@@ -116,13 +132,19 @@ def _sizes(measurements: Sequence[Mapping[str, Any]]) -> tuple[Rows, Rows]:
 
 def _layers(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of the table: one per layer that executes code, with what every target measured for it."""
+    measurements = report["measurements"]
+    names = _names(report, measurements)
+    instructions = [_of_layers(m, "instructions", names) for m in _counted(measurements)]
+    cycles = [_of_layers(m, "cycles", names) for m in _timed(measurements)]
+    first = {layer["name"]: layer for m in reversed(measurements) for layer in m["layers"]}
     ops = {op["name"]: op for op in report["network"]["ops"]}
     rows = []
-    for index, layer in enumerate(report["measurement"]["layers"]):
-        op = ops.get(layer["name"], {})
+    for index, name in enumerate(names):
+        layer, op = first[name], ops.get(name, {})
         shown = {key: op.get(key, default) for key, default in (("shape", []), ("accelerators", {}))}
         shown["kind"] = op.get("op", layer["op"])
-        instructions = [m["layers"][index]["instructions"] for m in _counted(report["measurements"])]
-        cycles = [m["layers"][index]["cycles"] for m in _timed(report["measurements"])]
-        rows.append({**layer, **shown, "instructions_of": instructions, "cycles_of": cycles})
+        shown["macs"] = op.get("macs", layer["macs"])  # its own, without those of a layer that it executes along
+        shown["instructions_of"] = [figures[index] for figures in instructions]
+        shown["cycles_of"] = [figures[index] for figures in cycles]
+        rows.append({**layer, **shown})
     return rows

@@ -124,6 +124,27 @@ def test_cycles_of_two_sources_are_never_in_one_drawing() -> None:
     assert "picorv32" in drawings[0]
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_layer_that_one_target_executes_along_with_another_has_no_figure_there(*, reverse: bool) -> None:
+    every, fewer = with_cycles("cortex-m4", 2, "model"), with_cycles("cortex-m7", 3, "model")
+    *_, gone, last = (layer["name"] for layer in every["layers"])
+    fewer["layers"] = [layer for layer in fewer["layers"] if layer["name"] != gone]
+    figures = {layer["name"]: layer["cycles"] for layer in every["layers"]}
+    page = _page(*((fewer, every) if reverse else (every, fewer)))
+    rows = page.partition("<h2>Layers</h2>")[2].split("<tr><td>")
+    (row,) = (text for text in rows if text.startswith(f"{gone}</td>"))
+    cells = [text.partition("<")[0] for text in row.split("<td>")][-4:]
+    shown = f"1\u202f{figures[gone] % 1000:03d}"
+    assert cells[2:] == (["\u2013", shown] if reverse else [shown, "\u2013"])
+    (row,) = (text for text in rows if text.startswith(f"{last}</td>"))
+    shown = f"1\u202f{figures[last] % 1000:03d}"
+    assert [text.partition("<")[0] for text in row.split("<td>")][-2:] == [shown, shown]
+    titles = re.findall(r"<title>([^<]+) cycles</title>", page)
+    assert [title for title in titles if title.startswith(f"{gone}, ")] == [
+        f"{gone}, cortex-m4: 1\u202f{figures[gone] % 1000:03d}"
+    ]
+
+
 def test_names_are_escaped() -> None:
     page = _page(measurement("cortex-m4"), recipe="<b>&")
     assert "<b>&" not in page
