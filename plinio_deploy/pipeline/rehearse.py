@@ -6,7 +6,7 @@ Sizes depend on the architecture; weights move a firmware by a few bytes at most
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ from plinio_deploy.codegen.manifest import FILE as MANIFEST
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import DoesNotFit, UnsupportedModel
 from plinio_deploy.network import Network
+from plinio_deploy.pipeline import budget
 from plinio_deploy.pipeline.banding import with_bands
 from plinio_deploy.pipeline.build import Project, room_for
 from plinio_deploy.pipeline.request import Limits
@@ -37,11 +38,11 @@ def rehearse(
         targets: to build for.
         options: of the code generator.
         terminal: told what goes on.
-        limits: of the firmware; where one is on RAM, layers may run in bands of rows to fit.
+        limits: of the firmware; where one is on RAM, layers may run in bands of rows to fit, where one is on flash,
+            they may have smaller kernels (see `tuning.schedules`).
 
     Raises:
-        DoesNotFit: the firmware is larger than a target's memory, by more than `SLACK`, in bands of rows too if RAM is
-            limited.
+        DoesNotFit: the firmware is larger than a target's memory, by more than `SLACK`, whatever limits allow.
         BuildFailed: a compiler refused the generated C.
         OutputError: there is no room for temporary files.
     """
@@ -50,13 +51,30 @@ def rehearse(
         return
     for target in targets:
         whole = replace(options, isa=target.features)
-        try:
-            _build(network, whole, _with_slack(target))
-        except DoesNotFit:
-            chosen = with_bands(network, target, limits or Limits(), whole, terminal)
-            _build(network, chosen, target if chosen == whole else _with_slack(target))
-            if chosen == whole:
-                raise
+        if _fits(network, whole, target):
+            continue
+        if not any(_fits(network, other, target) for other in _smaller(network, target, whole, limits, terminal)):
+            _build(network, whole, target)  # says by how much it exceeds the memory without slack
+
+
+def _smaller(
+    network: Network, target: Target, whole: Options, limits: Limits | None, terminal: Terminal
+) -> Iterator[Options]:
+    """What later stages take instead under these limits, if it is something else."""
+    limits = limits or Limits()
+    kernels = (target, budget.portable(target)) if limits.flash is not None else (target,)
+    for kind in kernels:
+        options = with_bands(network, kind, limits, whole, terminal)
+        if options != whole:
+            yield options
+
+
+def _fits(network: Network, options: Options, target: Target) -> bool:
+    try:
+        _build(network, options, _with_slack(target))
+    except DoesNotFit:
+        return False
+    return True
 
 
 def _build(network: Network, options: Options, target: Target) -> None:

@@ -10,9 +10,9 @@ import pytest
 from plinio_deploy.codegen import Options
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import DoesNotFit, UnsupportedModel
-from plinio_deploy.pipeline import line, train
-from plinio_deploy.pipeline.rehearse import rehearse
-from plinio_deploy.pipeline.request import Request
+from plinio_deploy.pipeline import budget, line, train
+from plinio_deploy.pipeline.rehearse import _untrained, rehearse
+from plinio_deploy.pipeline.request import Limits, Request
 from plinio_deploy.pipeline.workspace import Workspace
 from plinio_deploy.targets import registry
 from plinio_deploy.targets.schema import Target
@@ -21,12 +21,13 @@ from tests.plinio_deploy.pipeline.test_train import TINY
 QUIET = Terminal(-1)
 
 
-def shrunk(tmp_path: Path, ram: str) -> Path:
-    """A Cortex-M0+ with another amount of RAM."""
-    text = registry.files()["cortex-m0plus"].read_text(encoding="utf-8")
-    assert text.count("size = 0x4000\n") == 1
+def shrunk(tmp_path: Path, *, ram: int = 0x4000, flash: int = 0x40000) -> Path:
+    """A Cortex-M0+ with other amounts of memory."""
+    text = registry.files()["cortex-m0plus"].read_text(encoding="utf-8").replace("cortex-m0plus", "shrunk", 1)
+    for before, after in (("0x4000", ram), ("0x4_0000", flash)):
+        assert text.count(f"size = {before}\n") == 1
+        text = text.replace(f"size = {before}\n", f"size = {after:#x}\n")
     path = tmp_path / "shrunk.toml"
-    text = text.replace('name = "cortex-m0plus"', 'name = "shrunk"').replace("size = 0x4000\n", f"size = {ram}\n")
     path.write_text(text, encoding="utf-8")
     return path
 
@@ -41,7 +42,7 @@ def test_too_little_ram_is_found_before_training_and_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train, "run", lambda *_: pytest.fail("training started"))
-    request = Request(Workspace(tmp_path / "out"), str(TINY), (str(shrunk(tmp_path, "0x900")),))
+    request = Request(Workspace(tmp_path / "out"), str(TINY), (str(shrunk(tmp_path, ram=0x900)),))
     with pytest.raises(DoesNotFit, match="exceeds the RAM"):
         line.run_line(request, QUIET)
     assert not (tmp_path / "out").exists()
@@ -50,6 +51,24 @@ def test_too_little_ram_is_found_before_training_and_before_anything_is_written(
 @pytest.mark.qemu
 def test_what_fits_passes(tmp_path: Path) -> None:
     rehearse(*prepared(tmp_path, "cortex-m0plus"), Options(), QUIET)
+
+
+@pytest.mark.qemu
+def test_under_a_limit_on_flash_smaller_kernels_may_fit(tmp_path: Path) -> None:
+    trainer, (roomy,) = prepared(tmp_path, "cortex-m0plus")
+    network = _untrained(trainer, QUIET)
+    assert network is not None
+    fast, small = (
+        budget.sizes(network, (target,), Options())["cortex-m0plus"].flash for target in (roomy, budget.portable(roomy))
+    )
+    flash = (fast + small) // 32 * 16  # a multiple of 16
+    targets = (registry.load(str(shrunk(tmp_path, flash=flash))),)
+    rehearse(trainer, targets, Options(), QUIET, Limits(flash=flash))
+    with pytest.raises(DoesNotFit, match="exceeds the flash"):
+        rehearse(trainer, targets, Options(), QUIET, Limits(ram=1 << 20))
+    targets = (registry.load(str(shrunk(tmp_path, flash=small // 16 * 16 - 0x200))),)
+    with pytest.raises(DoesNotFit, match="exceeds the flash"):
+        rehearse(trainer, targets, Options(), QUIET, Limits(flash=flash))
 
 
 @pytest.mark.host
