@@ -43,9 +43,10 @@ def read_cost(model: Searched, name: str | None) -> Tensor:
 def least_cost(model: Searched, name: str | None = None) -> float:
     """The least value of a cost that this search can reach, in the cost's own unit.
 
-    Every mask is taken to the least that keeps its layer alive. Then for each supernet module, in turn and until
-    nothing changes, every branch is tried. That is exact for costs that are sums over blocks, and an upper bound of
-    the least cost otherwise (peak RAM, which is a maximum).
+    Every mask is taken to the least that keeps its layer alive, and every choice of precisions to its least. Then for
+    each supernet module, in turn and until nothing changes, every branch is tried. That is exact for costs that are
+    sums over blocks and fall with the precision, and an upper bound of the least cost otherwise (peak RAM, which is a
+    maximum; cycles, where few bits may cost more).
 
     Args:
         model: the model under search; it is not touched.
@@ -60,6 +61,10 @@ def least_cost(model: Searched, name: str | None = None) -> float:
         for parameter in copied.nas_parameters():
             if id(parameter) not in selections and parameter.requires_grad:
                 parameter.zero_()
+        for module in copied.modules():
+            alpha = getattr(module, "alpha", None)
+            if hasattr(module, "precisions") and isinstance(alpha, nn.Parameter) and alpha.requires_grad:
+                _point(alpha, 0)
         least = float(read_cost(copied, name))
         for _ in range(SWEEPS):
             before = least

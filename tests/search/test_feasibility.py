@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import torch
+from typing import Any
 
+import torch
+from torch import nn
+
+from plinio_deploy.search.cost import params_bit
 from plinio_deploy.search.feasibility import least_cost, read_cost
+from plinio_deploy.search.methods.mps import MPS, MPSType, get_default_qinfo
 from tests.search.toy import Toy
 
 
@@ -37,3 +42,14 @@ def test_the_model_is_left_as_it_was() -> None:
 
 def test_the_name_of_a_single_cost_does_not_matter() -> None:
     assert float(read_cost(Toy(single=True), "anything").detach()) == float(Toy(single=True).get_cost().detach())
+
+
+def test_the_least_precision_may_be_none() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 4))
+    x = torch.rand(8, 1, 4, 4)
+    options: dict[str, Any] = {"cost": params_bit, "input_example": x[:1], "calibration": [x], "full_cost": True}
+    kept = MPS(model, qinfo=get_default_qinfo((2, 4, 8), (8,)), w_search_type=MPSType.PER_CHANNEL, **options)
+    assert least_cost(kept) == 2 * (36 + 64)
+    pruned = MPS(model, qinfo=get_default_qinfo((0, 2, 4, 8), (8,)), w_search_type=MPSType.PER_CHANNEL, **options)
+    # One channel of the convolution stays, and with it 4 inputs of each output; the outputs are all needed.
+    assert least_cost(pruned) <= 2 * (9 + 16)
