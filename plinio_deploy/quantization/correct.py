@@ -5,6 +5,10 @@ The float and the quantized network run side by side over one batch. At each con
 difference per channel, all that lies before it included, goes into the bias (Nagel et al., "Data-Free Quantization
 Through Weight Equalization and Bias Correction", ICCV 2019, the empirical variant). With few bits this is worth many
 epochs of training, for batch norms, which would do it, are folded.
+
+Where batch norms are back the network has been, or will be, trained with quantizers in, and what its weights of few
+bits would compute in float says nothing: there the norms get the statistics of the batch instead, and biases behind no
+norm stay as they were trained.
 """
 
 from __future__ import annotations
@@ -15,11 +19,12 @@ import torch
 from torch import Tensor
 
 from plinio_deploy.quantization.graph import Conv, Linear
+from plinio_deploy.quantization.norms import renew_statistics
 from plinio_deploy.quantization.parts import Walkable
 
 
 def correct_biases(network: Walkable, inputs: Sequence[Tensor]) -> None:
-    """Make the mean of every channel of every layer that of the float network, over one batch.
+    """Make the mean of every channel of every layer that of the float network, or of its norm, over one batch.
 
     Args:
         network: calibrated; biases change in place. A layer that is called twice is corrected at its first call.
@@ -29,6 +34,10 @@ def correct_biases(network: Walkable, inputs: Sequence[Tensor]) -> None:
     network.eval()
     try:
         with torch.no_grad():
+            network.mode = "quantized"
+            if network.norms:
+                renew_statistics(network, inputs)
+                return
             network.mode = "float"
             wanted = _walk(network, inputs, None)
             network.mode = "quantized"
@@ -50,7 +59,6 @@ def _walk(network: Walkable, inputs: Sequence[Tensor], wanted: Mapping[str, Tens
             channel = sums.dim() - 1 if isinstance(node.operator, Linear) else 1
             means[key] = sums.mean([axis for axis in range(sums.dim()) if axis != channel])
             if wanted is not None:
-                owner, bias = (network.norms, "offset") if key in network.norms else (network.layers, "bias")
-                owner[key].get_parameter(bias).add_(wanted[key] - means[key])
+                network.layers[key].get_parameter("bias").add_(wanted[key] - means[key])
         values[node.name] = network.evaluate(node, operands, inputs)
     return means

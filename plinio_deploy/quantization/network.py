@@ -190,6 +190,8 @@ class QuantNetwork(nn.Module):
     def correct_biases(self, batch: Any) -> QuantNetwork:
         """Move the means of all layers back to where they are in float; see `correct`.
 
+        With norms back, which are trained with quantizers in, renew their statistics instead.
+
         Args:
             batch: as those of `calibrate`; a few hundred samples.
 
@@ -317,7 +319,9 @@ class QuantNetwork(nn.Module):
             bias = constant if mask is None else constant * mask
         if self.mode == "quantized" and self._rounds_bias(node):
             unit = self._step(node.inputs[0]) * layer.steps(factor).detach().double()
-            rounded = representable_bias(bias, unit, unit / self._step(node.name), self.quantizer(node.name).bits)
+            target = self.quantizer(node.name)
+            nudged = target.signed and node.saturation.low < 0
+            rounded = representable_bias(bias, unit, unit / self._step(node.name), target.bits, nudged=nudged)
             bias = bias + (rounded - bias).detach()
         return apply_layer(operator, x, weight, bias)
 

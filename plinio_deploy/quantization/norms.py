@@ -92,10 +92,41 @@ def restore_norms(network: Walkable, inputs: Sequence[Tensor]) -> None:
                 factor = torch.where(factor > LEAST, factor, 1.0)
                 _scale(network.layers[key], 1 / factor)
                 weight = cast(QuantLayer, network.layers[key]).free_weight()
-                sums = apply_layer(node.operator, operands[0], weight, None).transpose(0, 1).flatten(1)
                 shift = network.layers[key].get_parameter("bias").detach()
-                network.norms[key] = ChannelNorm(factor, sums.mean(1), sums.var(1, unbiased=False), shift)
+                mean, variance = _statistics(apply_layer(node.operator, operands[0], weight, None))
+                network.norms[key] = ChannelNorm(factor, mean, variance, shift)
             values[node.name] = network.evaluate(node, operands, inputs)
+
+
+def renew_statistics(network: Walkable, inputs: Sequence[Tensor]) -> None:
+    """Let all norms have the statistics of one batch, layer after layer.
+
+    In eval mode the network then computes what training would on that batch, whatever precisions it has by now.
+
+    Args:
+        network: with norms, in eval mode; changed in place.
+        inputs: one tensor per input of the network, ``(N, ...)``.
+    """
+    values: dict[str, Tensor] = {}
+    renewed: set[str] = set()
+    with torch.no_grad():
+        for node in network.nodes:
+            operands = [values[name] for name in node.inputs]
+            key = network.layer_of.get(node.name, "")
+            if isinstance(node.operator, Conv | Linear) and key in network.norms and key not in renewed:
+                renewed.add(key)
+                norm = cast(ChannelNorm, network.norms[key])
+                weight = cast(QuantLayer, network.layers[key]).free_weight()
+                mean, variance = _statistics(apply_layer(node.operator, operands[0], weight, None))
+                norm.mean.copy_(mean)
+                norm.variance.copy_(variance)
+            values[node.name] = network.evaluate(node, operands, inputs)
+
+
+def _statistics(sums: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel of ``(N, C, ...)``."""
+    flat = sums.transpose(0, 1).flatten(1)
+    return flat.mean(1), flat.var(1, unbiased=False)
 
 
 def fold_norms(network: Walkable) -> None:

@@ -6,8 +6,11 @@ the fake-quantized network added the unrounded bias instead, codes would differ 
 the two thresholds (up to ``scale / 4`` of all outputs). So the float side adds the number that the integer stands
 for.
 
-One sum lies exactly on a threshold whatever the scale: the one that is 0 with everything added. The chip rounds it up;
-a nudge, no larger than what float32 gets wrong anyway, makes the float side do so too.
+One sum lies exactly on a threshold whatever the scale: the one that is 0 with everything added, between the codes -1
+and 0. The chip rounds it up; a nudge, no larger than what float32 gets wrong anyway, makes the float side do so too.
+A nudge also rounds up what lies this close below any other threshold, and is most of what float32 gets wrong. So there
+is none where a ReLU follows, which leaves no such threshold, nor where a unit of the sum is so small a part of a code
+that hardly any sum falls on it.
 """
 
 from __future__ import annotations
@@ -18,8 +21,16 @@ from torch import Tensor
 from plinio_deploy.fixedpoint import ROUNDING_BITS
 
 NUDGE = 2.0**-23
-"""As a part of the output's range of codes. A code's threshold may lie this close below another sum as well, which is
-then rounded up in float alone: a larger nudge does more harm than good."""
+"""As a part of the output's range of codes."""
+
+
+def least_nudged(bits: int) -> float:
+    """Output codes per unit of the sum below which a nudge does more harm than good.
+
+    A share ``scale / (2 sigma)`` or so of all sums falls on the threshold, if their deviation is ``sigma`` codes (a
+    sixth of the range, say); a nudge of ``NUDGE * 2^bits`` codes moves that share of all codes.
+    """
+    return NUDGE * 4.0**bits / 2
 
 
 def preferred_shift(largest: Tensor) -> Tensor:
@@ -29,7 +40,7 @@ def preferred_shift(largest: Tensor) -> Tensor:
     return torch.where(largest >= 0.25, torch.maximum(needed, torch.ceil(exponent) + ROUNDING_BITS), needed)
 
 
-def representable_bias(bias: Tensor, unit: Tensor, scale: Tensor, bits: int = 8) -> Tensor:
+def representable_bias(bias: Tensor, unit: Tensor, scale: Tensor, bits: int = 8, *, nudged: bool = True) -> Tensor:
     """The bias that the integer network will add.
 
     Args:
@@ -37,6 +48,7 @@ def representable_bias(bias: Tensor, unit: Tensor, scale: Tensor, bits: int = 8)
         unit: real value of one unit of the sum, broadcastable to ``bias``.
         scale: output codes per unit of the sum, broadcastable to ``bias``.
         bits: width of the output.
+        nudged: whether the output tells the codes -1 and 0 apart, or has other sums on its thresholds.
 
     Returns:
         Real numbers of ``bias``'s shape and type, without gradient.
@@ -48,5 +60,7 @@ def representable_bias(bias: Tensor, unit: Tensor, scale: Tensor, bits: int = 8)
         # Half a code as the chip has it: 0.5 / scale but for the multiplier's rounding.
         half = 2.0**31 / multiplier * step
         codes = bias.double() / unit.double() + half
-        rounded: Tensor = torch.round(codes / step) * step - half + NUDGE * 2**bits / scale64
+        rounded: Tensor = torch.round(codes / step) * step - half
+        if nudged:
+            rounded = rounded + torch.where(scale64 < least_nudged(bits), 0.0, NUDGE * 2**bits / scale64)
         return (rounded * unit.double()).to(bias)

@@ -170,7 +170,9 @@ class MPS(DNAS):
         return tuple(items[0]) if inner else items[: len(self.network.inputs)]
 
     def correct_biases(self, batch: Any) -> None:
-        """Move the means of all layers, as exported now, to where they are without rounding; after a search.
+        """Move the means of all layers, as exported now, to where they are without rounding, before a search.
+
+        With norms back, which a search has trained, renew their statistics for the precisions that it has chosen.
 
         Args:
             batch: one of a few hundred samples, as those of `calibrate`.

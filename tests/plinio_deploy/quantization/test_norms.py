@@ -266,3 +266,52 @@ def test_layers_whose_channels_share_a_step_keep_their_norms_folded() -> None:
         qnet.restore_norms(x)
         assert len(qnet.norms) == norms
         assert torch.allclose(qnet(x), before, atol=2e-2)
+
+
+def drift(parameters: object, run: nn.Module) -> None:
+    """Train with a large learning rate: weights move far from what they would be in float."""
+    optimizer = torch.optim.Adam(parameters, lr=3e-2)  # type: ignore[arg-type]
+    run.train()
+    for _ in range(15):
+        loss = nn.functional.cross_entropy(run(images()), torch.arange(64) % 5)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+
+
+def test_correcting_a_network_trained_with_norms_renews_their_statistics() -> None:
+    qnet = network().restore_norms(images())
+    drift(qnet.parameters(), qnet)
+    with torch.no_grad():
+        trained = copy.deepcopy(qnet)(images())
+        stale = (qnet.eval()(images()) - trained).abs().max()
+        offsets = [norm.get_parameter("offset").clone() for norm in qnet.norms.values()]
+        found = qnet.correct_biases(images())(images())
+    step = float(qnet.quantizer(qnet.outputs[0]).scale.detach())
+    assert float((found - trained).abs().max()) <= 2 * step < float(stale)
+    for norm, offset in zip(qnet.norms.values(), offsets, strict=True):
+        assert torch.equal(norm.get_parameter("offset"), offset)
+
+
+@pytest.mark.parametrize("kind", [MPSType.PER_LAYER, MPSType.PER_CHANNEL])
+def test_precisions_chosen_after_a_search_get_statistics_of_their_own(kind: MPSType) -> None:
+    mps = MPS(
+        model(),
+        cost=params_bit,
+        input_example=images(1),
+        w_search_type=kind,
+        qinfo=get_default_qinfo((2, 4, 8), (8,)),
+        hard_softmax=True,
+        calibration=[images()],
+    )
+    mps.restore_norms(images())
+    drift(mps.net_parameters(), mps)
+    mps.settle("60 %")
+    mps.train()
+    with torch.no_grad():
+        trained = copy.deepcopy(mps)(images())
+        mps.correct_biases(images())
+        exported = mps.eval().export().eval()
+        found = exported(images())
+    step = float(exported.quantizer(exported.outputs[0]).scale.detach())
+    assert float((found - trained).abs().max()) <= 2 * step
