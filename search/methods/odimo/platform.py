@@ -72,7 +72,8 @@ class Platform:
         clock_hz: of their common clock.
 
     Raises:
-        UsageError: two accelerators of one name or one width of weights, or that read activations of different widths.
+        UsageError: no accelerator; two of one name or one width of weights, or that read activations of different
+            widths; a bad name, width or op.
     """
 
     name: str
@@ -80,6 +81,8 @@ class Platform:
     clock_hz: float
 
     def __post_init__(self) -> None:
+        if not self.accelerators:
+            raise UsageError("a platform without accelerators", where=self.name, expected="at least one")
         for unit in self.accelerators:
             check_bits(unit.w_bits, unit.name)
             check_bits(unit.a_bits, unit.name)
@@ -95,7 +98,7 @@ class Platform:
 
     def _require_one(self, problem: str, what: str, count: int) -> None:
         found = [getattr(unit, what) for unit in self.accelerators]
-        if not found or len(set(found)) != count:
+        if len(set(found)) != count:
             raise UsageError(problem, where=self.name, got=f"{what} " + ", ".join(map(str, found)))
 
     def able(self, kind: Kind) -> tuple[Accelerator, ...]:
@@ -125,6 +128,8 @@ class Platform:
     @property
     def energy(self) -> NetworkCost:
         """Joules of all layers: while its part of a layer runs an accelerator is active, until the others end idle.
+
+        One that cannot run a layer is idle for as long as the others take.
 
         Raises:
             UsageError: an accelerator states no power.
@@ -217,7 +222,9 @@ def _energy(platform: Platform, use: NetworkUse) -> Tensor:
     total = torch.zeros(())
     for shares in platform.shares(use):
         whole = smooth_max([cycles for _, cycles in shares])
-        for unit, cycles in shares:
+        busy = {unit.name: cycles for unit, cycles in shares}
+        for unit in platform.accelerators:
+            cycles = busy.get(unit.name, torch.zeros(()))
             active, idle = unit.active_power, unit.idle_power
             assert active is not None
             assert idle is not None

@@ -94,6 +94,13 @@ def test_energy_is_that_of_work_and_of_waiting() -> None:
         _ = DIANA.energy
 
 
+def test_an_accelerator_that_cannot_run_a_layer_waits_for_it() -> None:
+    able = dataclasses.replace(SLOW, ops=frozenset({"conv"}))
+    cycles = 16 * 9 * 64 / 2
+    found = price(Platform("chip", (FAST, able), 1e6).energy, use({8: 16.0}, nn.Conv2d(16, 16, 3, groups=16)))
+    assert found == pytest.approx((24e-3 + 1e-3) * cycles / 1e6)
+
+
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
 def test_the_smooth_maximum_is_the_maximum_with_the_slope_of_the_published_one(scale: float) -> None:
     values = [torch.tensor(value * scale, requires_grad=True) for value in (3.0, 2.9, 0.5)]
@@ -110,7 +117,7 @@ def test_the_smooth_maximum_is_the_maximum_with_the_slope_of_the_published_one(s
 @pytest.mark.parametrize(
     ("units", "problem"),
     [
-        ((), "different activations"),
+        ((), "without accelerators"),
         ((FAST, dataclasses.replace(SLOW, a_bits=4)), "different activations"),
         ((FAST, dataclasses.replace(SLOW, name="fast")), "of one name"),
         ((FAST, dataclasses.replace(SLOW, w_bits=8)), "tell accelerators apart"),
