@@ -83,7 +83,7 @@ def apply_layer(operator: Conv | Linear, x: Tensor, weight: Tensor, bias: Tensor
     if isinstance(operator, Linear):
         return functional.linear(x, weight, bias)
     wide = x.unsqueeze(2) if operator.spatial == 1 else x
-    padded, inside = _split_padding(wide, operator.padding, 0.0)
+    padded, inside = _split_padding(wide, operator.padding)
     result = functional.conv2d(padded, weight, bias, operator.stride, inside, operator.dilation, operator.groups)
     return result.squeeze(2) if operator.spatial == 1 else result
 
@@ -91,7 +91,7 @@ def apply_layer(operator: Conv | Linear, x: Tensor, weight: Tensor, bias: Tensor
 def window_sum(operator: AvgPool, x: Tensor) -> Tensor:
     """Sum over each window divided by the divisor; padding counts as zeros."""
     wide = x.unsqueeze(2) if operator.spatial == 1 else x
-    padded, inside = _split_padding(wide, operator.padding, 0.0)
+    padded, inside = _split_padding(wide, operator.padding)
     if inside != (0, 0):
         padded = pad(padded, (inside[0], inside[0], inside[1], inside[1]))
     result = functional.avg_pool2d(padded, operator.kernel, operator.stride, divisor_override=operator.divisor)
@@ -114,7 +114,7 @@ def pad(x: Tensor, padding: Padding) -> Tensor:
     return functional.pad(x, (left, right, top, bottom))
 
 
-def _split_padding(x: Tensor, padding: Padding, _: float) -> tuple[Tensor, tuple[int, int]]:
+def _split_padding(x: Tensor, padding: Padding) -> tuple[Tensor, tuple[int, int]]:
     """Symmetric padding is left to the operator, any other is done first."""
     top, bottom, left, right = padding
     if top == bottom and left == right:
