@@ -15,9 +15,6 @@ from plinio_deploy.codegen.kernel import Site
 from plinio_deploy.codegen.pack import Array
 from plinio_deploy.network import Conv, Hi32, Linear
 
-MAX_ROW = 4000
-"""Most bytes of an output pixel: the next one is reached by the offset of a store."""
-
 WORD = {
     "raw8": 12.0,
     "digit8": 12.0,
@@ -45,7 +42,7 @@ def fits(site: Site, *, wide: bool = False) -> bool:
     op = site.op
     if "dsp" not in site.isa or not isinstance(op, Conv | Linear):
         return False
-    if not isinstance(op.requant, Hi32) or site.output.row_bytes > MAX_ROW:
+    if not isinstance(op.requant, Hi32):
         return False
     return blocks.runs(op, blocks.sums(op, site.inputs[0]), wide=wide) is not None
 

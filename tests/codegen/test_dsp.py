@@ -12,9 +12,9 @@ import pytest
 from plinio_deploy.targets import registry
 from plinio_deploy.targets.build import FIRMWARE
 from tests.codegen.dsp_cases import DSP
-from tests.codegen.harness import STRICT, check_networks, compile_c, kernel_names, make_case
+from tests.codegen.harness import STRICT, check_cases, check_networks, compile_c, kernel_names, make_case
 from tests.codegen.test_cores import check_on
-from tests.networks import random_network
+from tests.networks import Builder, random_network
 
 ISA = ("dsp",)
 CLANG = os.environ.get("PLINIO_DEPLOY_CLANG", "clang")
@@ -41,6 +41,17 @@ def test_twins_compute_what_the_interpreter_computes(name: str, tmp_path: Path) 
 @pytest.mark.parametrize("name", DSP)
 def test_assembly_computes_what_the_interpreter_computes(name: str, tmp_path: Path) -> None:
     check_on("cortex-m4", make_case(DSP[name](), isa=registry.load("cortex-m4").features), tmp_path)
+
+
+@pytest.mark.qemu
+def test_a_pixel_may_be_larger_than_the_reach_of_a_store(tmp_path: Path) -> None:
+    b = Builder(0)
+    b.conv(b.input((1, 3, 4)), 4102, (1, 1))  # a store reaches 4095 bytes
+    b.linear(b.input((8,)), 4102)
+    case = make_case(b.build(), isa=registry.load("cortex-m4").features)
+    assert kernel_names(case) == ["conv_dsp", "linear_dsp"]
+    check_cases({"net": case}, tmp_path / "host")
+    check_on("cortex-m4", case, tmp_path)
 
 
 @pytest.mark.qemu
