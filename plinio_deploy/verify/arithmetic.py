@@ -9,7 +9,7 @@ from plinio_deploy import fixedpoint
 from plinio_deploy.fixedpoint import INT32_MAX, INT32_MIN
 from plinio_deploy.network import Conv, Hi32, Linear, Network, Requant, Tensor, Tflite
 from plinio_deploy.verify.rules import require
-from plinio_deploy.verify.structure import BIT_WIDTHS
+from plinio_deploy.verify.structure import BIT_WIDTHS, NAME
 
 
 def check_clamp(where: str, clamp: tuple[int, int], out: Tensor) -> None:
@@ -79,7 +79,7 @@ def check_weights(network: Network, op: Conv | Linear) -> None:
         require(inside, where, f"weights of channel {channel} exceed {bits} bits", got, f"{low} to {high}")
     named = op.accelerators
     require(len(named) in (0, channels), where, "one accelerator per channel, or none", len(named), channels)
-    require(all(name.isidentifier() for name in named), where, "bad name of an accelerator", named, "identifiers")
+    require(all(map(NAME.match, named)), where, "bad name of an accelerator", named, "letters, digits and _")
     require(op.bias.dtype == np.int32, where, "the bias is not int32", op.bias.dtype, "int32")
     require(op.bias.shape == (channels,), where, "wrong number of biases", op.bias.shape, (channels,))
     out = network.tensors[op.output]

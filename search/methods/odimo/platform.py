@@ -28,6 +28,7 @@ from plinio_deploy.search.cost.evaluate import LayerUse, NetworkUse, Number, as_
 from plinio_deploy.search.cost.layer import Layer, conv, linear, weight_bits
 from plinio_deploy.search.cost.spec import NetworkCost
 from plinio_deploy.search.methods.mps.qinfo import QInfo, get_default_qinfo
+from plinio_deploy.verify.structure import NAME
 
 Kind: TypeAlias = Literal["conv", "grouped", "depthwise", "linear"]
 ALL_KINDS: frozenset[Kind] = frozenset({"conv", "grouped", "depthwise", "linear"})
@@ -86,8 +87,9 @@ class Platform:
         for unit in self.accelerators:
             check_bits(unit.w_bits, unit.name)
             check_bits(unit.a_bits, unit.name)
-            if not unit.name.isidentifier():
-                raise UsageError("bad name of an accelerator", where=self.name, got=unit.name, expected="an identifier")
+            if not NAME.match(unit.name):
+                expected = "letters, digits and _"  # ops are named after it
+                raise UsageError("bad name of an accelerator", where=self.name, got=unit.name, expected=expected)
             unknown = unit.ops - ALL_KINDS
             if unknown:
                 expected = "some of " + ", ".join(sorted(ALL_KINDS))

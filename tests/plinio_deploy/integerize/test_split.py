@@ -117,7 +117,11 @@ def test_without_an_assignment_nothing_is_written() -> None:
 
 @pytest.mark.parametrize(
     ("names", "problem"),
-    [(("digital", "analog"), "one accelerator per channel"), (("digital", "the other", "analog"), "bad name")],
+    [
+        (("digital", "analog"), "one accelerator per channel"),
+        (("digital", "the other", "analog"), "bad name"),
+        (("digital", "\u00e9", "analog"), "bad name"),
+    ],
 )
 def test_bad_assignments_are_refused(names: tuple[str, ...], problem: str) -> None:
     with pytest.raises(InvalidNetwork, match=problem):

@@ -122,6 +122,7 @@ def test_the_smooth_maximum_is_the_maximum_with_the_slope_of_the_published_one(s
         ((FAST, dataclasses.replace(SLOW, name="fast")), "of one name"),
         ((FAST, dataclasses.replace(SLOW, w_bits=8)), "tell accelerators apart"),
         ((Accelerator("a core", 8, fast_cycles),), "bad name"),
+        ((Accelerator("k\u00e9rn", 8, fast_cycles),), "bad name"),
         ((Accelerator("core", 3, fast_cycles),), "unknown bit width"),
         ((Accelerator("core", 8, fast_cycles, frozenset({"fft"})),), "unknown op"),  # type: ignore[arg-type]
     ],
