@@ -31,11 +31,9 @@ from cmsis_nn import beside as neighbours
 from cmsis_nn import compare
 
 from plinio_deploy import storage
-from plinio_deploy.codegen import Manifest, Options, Schedule, fusion, generate
-from plinio_deploy.codegen import registry as kernel_registry
-from plinio_deploy.codegen.kernel import Kernel
-from plinio_deploy.codegen.lower import lower
+from plinio_deploy.codegen import Manifest, Options, Schedule, generate, requested
 from plinio_deploy.codegen.manifest import FILE
+from plinio_deploy.codegen.requested import Requested, Winograd
 from plinio_deploy.codegen.streaming import within
 from plinio_deploy.errors import DoesNotFit, PlinioDeployError
 from plinio_deploy.measure import input_bytes, reference
@@ -60,8 +58,6 @@ RESNET8_WIDTHS = ((4, 4), (2, 2))
 MIXED = 0
 """As the width of weights: 2, 4 or 8 bits, drawn per channel."""
 SEED = 0
-ARENA = 1.1
-"""How much larger the arena may get for ``--winograd scratch``."""
 
 
 @dataclass(frozen=True)
@@ -163,53 +159,10 @@ def cached_network(name: str, w_bits: int, a_bits: int, folder: Path | None) -> 
 
 
 def schedule_of(
-    network: Network, target: Target, where: str | None, *, adds_along: bool, wider: bool = False
+    network: Network, target: Target, where: Winograd | None, *, adds_along: bool, wider: bool = False
 ) -> Schedule:
-    """The schedule that ``--winograd``, ``--adds-along`` and ``--wide`` ask for; an earlier one goes before a later."""
-    base = fusion.everywhere(network, frozenset(target.features)) if adds_along else Schedule()
-    base = wide(network, target, base) if wider else base
-    return winograd(network, target, where, base) if where else base
-
-
-def wide(network: Network, target: Target, base: Schedule) -> Schedule:
-    """Weights of 8 bits with half as much flash again, for every layer of its own that it makes faster."""
-    chosen = {layer: entry.name for layer, entry in base.layers.items()}
-    for step in lower(network, "net", frozenset(target.features), base).steps:
-        for kernel in kernel_registry.candidates(step.site):
-            if "_wide" in kernel.name and kernel.cost(step.site) < step.kernel.cost(step.site):
-                chosen[step.site.op.name] = kernel.name
-    return Schedule.of(chosen)
-
-
-def winograd(network: Network, target: Target, where: str, base: Schedule) -> Schedule:
-    """Winograd's method for every layer that it makes faster.
-
-    Args:
-        network: the integer network.
-        target: what it is for.
-        where: ``flash``: weights are transformed when the code is generated, or ``scratch``: while it runs, as fast as
-            an arena `ARENA` times as large allows, layers that gain most first.
-        base: of the other layers; says which adds execute a convolution along with them.
-    """
-    isa = frozenset(target.features)
-    most = ARENA * lower(network, "net", isa).memory.arena_bytes
-    gains: list[tuple[float, str, Kernel]] = []
-    for step in lower(network, "net", isa, base).steps:
-        for kernel in kernel_registry.candidates(step.site):
-            gain = step.kernel.cost(step.site) - kernel.cost(step.site)
-            weights = sum(array.nbytes for array in kernel.arrays(step.site))
-            dear = weights > 1.1 * sum(array.nbytes for array in step.kernel.arrays(step.site))
-            if "winograd" in kernel.name and gain > 0 and dear == (where == "flash"):
-                gains.append((gain, step.site.op.name, kernel))
-    chosen = {layer: entry.name for layer, entry in base.layers.items()}
-    done: set[str] = set()
-    for _, layer, kernel in sorted(gains, key=lambda item: (-item[0], item[1])):
-        tried = {**chosen, layer: kernel.name}
-        arena = lower(network, "net", isa, Schedule.of(tried)).memory.arena_bytes
-        if layer not in done and (where == "flash" or arena <= most):
-            chosen = tried
-            done.add(layer)
-    return Schedule.of(chosen)
+    """The schedule that ``--winograd``, ``--adds-along`` and ``--wide`` ask for."""
+    return requested.schedule(network, frozenset(target.features), Requested(where, adds_along, wider))
 
 
 def measure(

@@ -55,8 +55,13 @@ def generate(
             help="Most working memory: above it first layers run in bands of rows.",
         ),
     ] = None,
+    *,
+    kernels: options.KernelOptions,
 ) -> None:
     """Write C for an integer network. The same network gives the same bytes, everywhere.
+
+    Kernels that spend memory are taken where they are asked for and faster by estimate. For Winograd's method in
+    scratch working memory may grow by a tenth.
 
     Example: plinio-deploy generate --out out --prefix digits --target cortex-m4
     """
@@ -65,7 +70,8 @@ def generate(
     from plinio_deploy.pipeline.request import Request
     from plinio_deploy.pipeline.workspace import Workspace
 
-    request = Request(Workspace(out), targets=(target,) if target is not None else (), prefix=prefix)
+    targets = (target,) if target is not None else ()
+    request = Request(Workspace(out), targets=targets, prefix=prefix, kernels=kernels.asked())
     record = line.generate_only(request, network, terminal, schedule, max_arena)
     project = request.workspace.generate.path / PROJECT
     terminal.print(f"C project: {project}")

@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plinio_deploy.console import Terminal
+
+if TYPE_CHECKING:
+    from plinio_deploy.codegen.requested import Requested
 
 _COMMON = "Output"
 
@@ -24,6 +27,14 @@ class BudgetName(StrEnum):
 
     FULL = "full"
     SHORT = "short"
+
+
+class WinogradName(StrEnum):
+    """Where Winograd's method has its transformed weights."""
+
+    NONE = "none"
+    SCRATCH = "scratch"
+    FLASH = "flash"
 
 
 class CostName(StrEnum):
@@ -204,6 +215,35 @@ Tune = Annotated[
     typer.Option("--tune", help="Choose kernels by measuring them on the target; see the verb tune."),
 ]
 
+_REQUESTED = "Kernels that spend memory"
+Winograd = Annotated[
+    WinogradName | None,
+    typer.Option(
+        "--winograd",
+        help="Winograd's method for convolutions 3 x 3, weights transformed at run time in scratch, or in flash.",
+        rich_help_panel=_REQUESTED,
+        show_default=False,
+    ),
+]
+AddsAlong = Annotated[
+    bool | None,
+    typer.Option(
+        "--adds-along/--no-adds-along",
+        help="Adds along with the convolution before them.",
+        rich_help_panel=_REQUESTED,
+        show_default=False,
+    ),
+]
+Wide = Annotated[
+    bool | None,
+    typer.Option(
+        "--wide/--no-wide",
+        help="Weights of 8 bits in half as much flash again.",
+        rich_help_panel=_REQUESTED,
+        show_default=False,
+    ),
+]
+
 DEFAULT_OUT = Path("out")
 DEFAULT_TRACE_SAMPLES = 16
 
@@ -231,6 +271,21 @@ class SearchOptions:
     max_cycles: MaxCycles = None
     search_epochs: SearchEpochs = None
     tune_epochs: TuneEpochs = None
+
+
+@dataclass(frozen=True)
+class KernelOptions:
+    """Options of the verbs that choose kernels; each attribute is one. Nothing said is not the same as no."""
+
+    winograd: Winograd = None
+    adds_along: AddsAlong = None
+    wide: Wide = None
+
+    def asked(self) -> Requested:
+        """As the code generator and the tuner take it."""
+        from plinio_deploy.codegen.requested import Requested
+
+        return Requested(None if self.winograd is None else self.winograd.value, self.adds_along, self.wide)
 
 
 def verb(function: Callable[..., None]) -> Callable[..., None]:

@@ -16,10 +16,13 @@ def tune(
     prefix: options.Prefix = "net",
     max_flash: options.MaxFlash = None,
     max_ram: options.MaxRam = None,
+    *,
+    kernels: options.KernelOptions,
 ) -> None:
     """Measure every kernel that could execute a layer; write the fastest choice that fits to schedule.json.
 
-    With a limit on memory, kernels take part that spend it, such as Winograd's method for convolutions.
+    With a limit on memory, kernels take part that spend it: all but those ruled out. Without one only those asked for
+    do. With --winograd flash weights may be transformed in scratch as well.
 
     What was measured is kept: the same command goes on after an interruption. `generate --schedule` takes the file.
 
@@ -31,7 +34,8 @@ def tune(
     from plinio_deploy.pipeline.workspace import Workspace
 
     search = Search(limits=Limits(max_flash, max_ram))
-    request = Request(Workspace(out), targets=tuple(dict.fromkeys(target)), prefix=prefix, search=search)
+    names = tuple(dict.fromkeys(target))
+    request = Request(Workspace(out), targets=names, prefix=prefix, search=search, kernels=kernels.asked())
     tuned = {}
     for name, record in line.tune_only(request, terminal).items():
         path = request.workspace.tune(name).path / FILE

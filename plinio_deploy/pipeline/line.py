@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from plinio_deploy import storage
-from plinio_deploy.codegen import Options, Schedule, streaming
+from plinio_deploy.codegen import Options, Schedule, requested, streaming
 from plinio_deploy.codegen.names import check_prefix
+from plinio_deploy.codegen.requested import Requested
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import UsageError
 from plinio_deploy.network import Network
@@ -167,14 +168,14 @@ def generate_only(
     """Stage `generate` alone.
 
     Args:
-        request: names the folder of the run and the prefix.
+        request: names the folder of the run, the prefix, and kernels that were asked for.
         network_folder: where the network lies; ``None`` for the run's own.
         terminal: told what goes on.
         schedule: file with the kernels of layers; ``None`` takes the cheapest.
         max_arena: bytes of arena above which first layers run in bands of rows; ``None`` for no limit.
 
     Raises:
-        UsageError: the schedule cannot be read or does not suit the network.
+        UsageError: the schedule cannot be read or does not suit the network, or kernels were asked for besides.
         DoesNotFit: no bands bring the arena within the limit.
     """
     workspace = request.workspace
@@ -183,11 +184,16 @@ def generate_only(
     network = storage.load(folder)
     data = load_test_data(folder)[0] if (folder / "test_data.npz").exists() else None
     targets = preflight.load_targets(request.targets)
-    options = Options(
-        prefix=check_prefix(request.prefix),
-        isa=targets[0].features if targets else (),
-        schedule=Schedule.load(schedule) if schedule is not None else Schedule(),
-    )
+    isa = targets[0].features if targets else ()
+    if schedule is not None and request.kernels != Requested():
+        raise UsageError(
+            "a schedule says which kernels to take, so none can be asked for besides",
+            where=str(schedule),
+            hints=("leave --winograd, --adds-along and --wide to the tuner: plinio-deploy tune",),
+        )
+    asked = requested.schedule(network, frozenset(isa), request.kernels)
+    chosen = asked if schedule is None else Schedule.load(schedule)
+    options = Options(prefix=check_prefix(request.prefix), isa=isa, schedule=chosen)
     if max_arena is not None:
         banded = streaming.within(network, frozenset(options.isa), options.schedule, max_arena)
         options = replace(options, schedule=banded)
@@ -209,7 +215,9 @@ def tune_only(request: Request, terminal: Terminal) -> dict[str, Record]:
     workspace.check_writable()
     with workspace.locked():
         return {
-            target.name: tuning.run(workspace.tune(target.name), network, target, limits, options, terminal)
+            target.name: tuning.run(
+                workspace.tune(target.name), network, target, limits, options, terminal, request.kernels
+            )
             for target in targets
         }
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from plinio_deploy.codegen.requested import Requested
 from plinio_deploy.pipeline.workspace import Workspace
 from plinio_deploy.recipe import Budget
 
@@ -87,6 +88,7 @@ class Request:
         data: folder that the recipe reads; ``None`` if it brings its own.
         search: between training and integers.
         tune: whether kernels are chosen by measurement rather than by estimate.
+        kernels: kernels on request that were asked for or ruled out, by the verbs that generate or tune alone.
     """
 
     workspace: Workspace
@@ -99,3 +101,4 @@ class Request:
     data: Path | None = None
     search: Search = field(default_factory=Search)
     tune: bool = False
+    kernels: Requested = field(default_factory=Requested)

@@ -23,9 +23,9 @@ import numpy as np
 from plinio_deploy import storage
 from plinio_deploy.artifact import Artifact, write_atomically
 from plinio_deploy.codegen import Manifest, Options, Schedule, fusion, generate
-from plinio_deploy.codegen import registry as kernel_registry
 from plinio_deploy.codegen.lower import lower
 from plinio_deploy.codegen.manifest import FILE as MANIFEST
+from plinio_deploy.codegen.requested import Requested
 from plinio_deploy.codegen.schedule import FILE as SCHEDULE
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import DoesNotFit, UsageError
@@ -35,6 +35,7 @@ from plinio_deploy.pipeline import budget
 from plinio_deploy.pipeline.banding import with_bands
 from plinio_deploy.pipeline.build import Project
 from plinio_deploy.pipeline.calibration.bench import roomy
+from plinio_deploy.pipeline.candidates import candidates
 from plinio_deploy.pipeline.choice import Candidate, Choice, Problem, choose
 from plinio_deploy.pipeline.request import Limits
 from plinio_deploy.pipeline.stage import Record, StageFolder, digest_json, package_digest, perform
@@ -52,8 +53,10 @@ FACTOR = 3.0
 TRIES = 8
 """Choices that are built when code turns out larger than the sum of its layers."""
 
-_OWN = ("pipeline/tuning.py", "pipeline/choice.py", "pipeline/budget.py", "pipeline/banding.py")
+_OWN = tuple(f"pipeline/{name}.py" for name in ("tuning", "candidates", "choice", "budget", "banding"))
 _CODE = ("targets", "firmware", "codegen", "pipeline/calibration/bench.py", *_OWN)
+
+_NOTHING = Requested()
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,13 @@ class Measured:
 
 
 def run(
-    folder: StageFolder, network: Network, target: Target, limits: Limits, options: Options, terminal: Terminal
+    folder: StageFolder,
+    network: Network,
+    target: Target,
+    limits: Limits,
+    options: Options,
+    terminal: Terminal,
+    asked: Requested | None = None,
 ) -> Record:
     """Tune, unless that has been done; leaves ``schedule.json`` and ``tuning.json``.
 
@@ -85,6 +94,7 @@ def run(
         limits: on flash and RAM of the firmware.
         options: of the code generator; features and schedule are the tuner's business.
         terminal: told what goes on.
+        asked: kernels on request that may be taken, or may not; where nothing is said they may under a limit on memory.
 
     Raises:
         DoesNotFit: no choice was found within the limits.
@@ -101,13 +111,14 @@ def run(
         "network": storage.digest(network),
         "target": digest_json(target.model_dump(mode="json")),
         "limits": digest_json(dict(limits.given())),
+        "asked": digest_json(asdict(asked or Requested())),
         "prefix": options.prefix,
         "compiler": toolchains.require(target.toolchain).banner,
         "code": package_digest(*_CODE),
     }
 
     def make(work: Path) -> Mapping[str, Any]:
-        schedule, document = tune(network, target, limits, options, terminal)
+        schedule, document = tune(network, target, limits, options, terminal, asked or Requested())
         write_atomically(work / SCHEDULE, schedule.dump())
         write_atomically(work / TUNING, (json.dumps(document, indent=2) + "\n").encode())
         return {"target": target.name, **{key: document[key] for key in ("unit", "default", "tuned")}}
@@ -116,26 +127,33 @@ def run(
 
 
 def tune(
-    network: Network, target: Target, limits: Limits, options: Options, terminal: Terminal
+    network: Network,
+    target: Target,
+    limits: Limits,
+    options: Options,
+    terminal: Terminal,
+    asked: Requested = _NOTHING,
 ) -> tuple[Schedule, dict[str, Any]]:
     """The schedule that costs least within the limits, and how it was found (``tuning.json``).
 
-    Under a limit on RAM, adds that execute the convolution before them (`codegen.fusion`) and layers in bands of rows
-    (`codegen.bands`) are tried as well.
+    Under a limit on RAM, adds that execute the convolution before them (`codegen.fusion`; also where asked for, not
+    where ruled out) and layers in bands of rows (`codegen.bands`) are tried as well.
 
     Raises:
         DoesNotFit: no choice was found within the limits.
     """
-    bases = [Schedule()]
+    bases, along = [Schedule()], asked.adds_along
+    if along or (along is None and limits.ram is not None):
+        bases.append(fusion.everywhere(network, frozenset(target.features)))
     if limits.ram is not None:
-        along = fusion.everywhere(network, frozenset(target.features))
-        banded = with_bands(network, target, limits, replace(options, schedule=Schedule()), terminal).schedule
-        bases += [base for base in (along, banded) if base != Schedule()]
+        bases.append(with_bands(network, target, limits, replace(options, schedule=Schedule()), terminal).schedule)
+    bases = [base for index, base in enumerate(bases) if index == 0 or base != Schedule()]
     found: list[tuple[Schedule, dict[str, Any]]] = []
     missed: list[DoesNotFit] = []
     for base in bases:
         try:
-            found.append(_tune(network, target, limits, replace(options, isa=target.features, schedule=base), terminal))
+            given = replace(options, isa=target.features, schedule=base)
+            found.append(_tune(network, target, limits, given, terminal, asked))
         except DoesNotFit as error:
             missed.append(error)
     if not found:
@@ -153,11 +171,11 @@ def _bounded(limits: Limits) -> bool:
 
 
 def _tune(
-    network: Network, target: Target, limits: Limits, options: Options, terminal: Terminal
+    network: Network, target: Target, limits: Limits, options: Options, terminal: Terminal, asked: Requested
 ) -> tuple[Schedule, dict[str, Any]]:
     """`tune` for the steps that a schedule leads to; its default kernels take the place of the default."""
     bounded = _bounded(limits)
-    names = candidates(network, target, factor=None if bounded else FACTOR, base=options.schedule)
+    names = candidates(network, target, factor=None if bounded else FACTOR, base=options.schedule, asked=asked)
     ranks = max(map(len, names.values()), default=1)
     whole = [tuple(min(rank, len(able) - 1) for able in names.values()) for rank in range(ranks)]
     tried = [_chosen(names, choice, options) for choice in whole]
@@ -243,29 +261,6 @@ def schedules(
             text = ", ".join(f"{name} by {value:.0f} bytes" for name, value in over.items())
             how = "smaller kernels in places" if found[target.name].bands is None else "layers in bands of rows"
             terminal.note(f"{target.name}: {how}, for the fast ones miss the limit on {text}")
-    return found
-
-
-def candidates(
-    network: Network, target: Target, *, factor: float | None = None, base: Schedule | None = None
-) -> dict[str, tuple[str, ...]]:
-    """The kernels that could execute each layer, the default one first, by name of the layer in execution order.
-
-    Args:
-        network: the integer network.
-        target: whose features they may use.
-        factor: leaves out those estimated to cost more than so many times the default, and those on request, which
-            spend memory that nobody has set a limit on; ``None`` leaves out none.
-        base: says which adds execute a convolution along with them, and which layers run in bands of rows.
-    """
-    found = {}
-    for step in lower(network, "net", frozenset(target.features), base).steps:
-        able = [kernel for kernel in kernel_registry.candidates(step.site) if kernel.template is not None]
-        able = [item for item in able if (factor is None or not item.on_request) and all(map(item.handles, step.sites))]
-        most = float("inf") if factor is None else factor * step.kernel.cost(step.site)
-        found[step.site.op.name] = tuple(
-            kernel.name for kernel in able if kernel.name == step.kernel.name or kernel.cost(step.site) <= most
-        )
     return found
 
 

@@ -53,3 +53,23 @@ def test_an_arena_within_a_limit_or_the_least_that_there_is(run_json: RunJson, t
     again = run_json(*words, "2k", "--schedule", str(tmp_path / "schedule.json"))["facts"]
     assert (again["arena_bytes"], again["bands"]) == (facts["arena_bytes"], facts["bands"])
     assert "bytes at least" in str(run_json(*words, "100", code=5)["error"])
+
+
+def test_kernels_that_are_asked_for(run_json: RunJson, tmp_path: Path) -> None:
+    b = Builder(0)
+    u8 = (8, False, 0.05, 0)
+    x = b.conv(b.input((8, 8, 8), u8), 8, padding=(1, 1, 1, 1), out=u8)
+    storage.save(b.build(b.add(x, b.conv(x, 8, padding=(1, 1, 1, 1), out=u8), u8)), tmp_path / "network")
+    words = ("generate", "--network", str(tmp_path / "network"), "--out", str(tmp_path / "out"), "-t", "cortex-m4")
+
+    def kernels(*more: str) -> set[str]:
+        run_json(*words, *more)
+        _, manifest = load_project(tmp_path / "out" / "generate" / "project")
+        return {step.kernel for step in manifest.steps}
+
+    assert kernels() == kernels("--winograd", "none", "--no-wide") == {"conv_dsp", "add_unrolled"}
+    assert kernels("--winograd", "flash", "--adds-along") == {"conv_winograd", "conv_winograd_add"}
+    assert kernels("--wide") == {"conv_wide_dsp", "add_unrolled"}
+    (tmp_path / "schedule.json").write_bytes(Schedule().dump())
+    both = run_json(*words, "--wide", "--schedule", str(tmp_path / "schedule.json"), code=2)
+    assert "asked for besides" in str(both["error"])

@@ -11,7 +11,8 @@ from plinio_deploy import storage
 from plinio_deploy.codegen import Options, Schedule
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import AccuracyTooLow, OutputError, RecipeError, ToolMissing, UnknownTarget, UsageError
-from plinio_deploy.pipeline import generate, line, train, tuning
+from plinio_deploy.pipeline import generate, line, train
+from plinio_deploy.pipeline.candidates import candidates
 from plinio_deploy.pipeline.request import Request
 from plinio_deploy.pipeline.workspace import Workspace
 from plinio_deploy.targets import registry, toolchains
@@ -139,7 +140,7 @@ def test_targets_of_the_same_features_keep_schedules_of_their_own(tmp_path: Path
     request = _request(tmp_path / "out", targets=names, trace_samples=2)
     workspace, targets = toy_workspace(request.workspace.out), tuple(map(registry.load, names))
     network, data = storage.load(workspace.integerize.path), load_test_data(workspace.integerize.path)[0]
-    kernels = {layer: able[-1] for layer, able in tuning.candidates(network, targets[0]).items()}
+    kernels = {layer: able[-1] for layer, able in candidates(network, targets[0]).items()}
     other = Schedule.of(kernels)
 
     def projects(**schedules: Schedule) -> dict[str, Path]:

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from plinio_deploy.codegen import Options, Schedule
+from plinio_deploy.codegen.requested import Requested
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import DoesNotFit
 from plinio_deploy.network import Network
 from plinio_deploy.pipeline import budget, tuning
+from plinio_deploy.pipeline.candidates import candidates
 from plinio_deploy.pipeline.choice import Problem
 from plinio_deploy.pipeline.request import Limits
 from plinio_deploy.pipeline.workspace import Workspace
@@ -32,14 +34,34 @@ def network() -> Network:
 
 
 def test_candidates_begin_with_the_default_and_dear_ones_are_left_out_where_memory_is_free() -> None:
-    every = tuning.candidates(network(), M4)
+    every = candidates(network(), M4)
     assert all(names[0].endswith("_dsp") for names in every.values())
     assert all(any(name.endswith("_plain") for name in names) for names in every.values())
-    near = tuning.candidates(network(), M4, factor=tuning.FACTOR)
+    near = candidates(network(), M4, factor=tuning.FACTOR)
     assert all(near[layer][0] == names[0] for layer, names in every.items())
     assert sum(map(len, near.values())) < sum(map(len, every.values()))
     assert any("winograd" in name for names in every.values() for name in names)
     assert not any("winograd" in name for names in near.values() for name in names)
+
+
+def test_candidates_on_request_are_those_that_were_asked_for_or_not_ruled_out() -> None:
+    def taken(asked: Requested, factor: float | None) -> set[str]:
+        every = candidates(network(), M4, factor=factor, asked=asked).values()
+        return {name for names in every for name in names if "_wide" in name or "winograd" in name}
+
+    assert taken(Requested(), tuning.FACTOR) == taken(Requested("none", wide=False), None) == set()
+    assert all("wide" in name for name in taken(Requested(wide=True), tuning.FACTOR))
+    assert all("scratch" in name for name in taken(Requested("scratch", wide=False), None))
+    assert taken(Requested(), None) == taken(Requested("flash", wide=True), None) > taken(Requested("flash"), 1.0)
+
+
+@pytest.mark.qemu
+def test_what_is_asked_for_takes_part_without_limits() -> None:
+    options = (network(), M4, Limits(), Options(), QUIET)
+    _, plain = tuning.tune(*options)
+    schedule, asked = tuning.tune(*options, Requested("flash"))
+    assert asked["tuned"]["total"] < plain["tuned"]["total"]
+    assert any("winograd" in entry.kernel for entry in schedule.layers.values())
 
 
 @pytest.mark.qemu
@@ -88,7 +110,7 @@ def test_limits_are_met_by_the_fast_kernels_where_they_gain_most() -> None:
 def test_flash_of_single_layers_adds_up(name: str) -> None:
     """Micro-kernels belong to their layers, whether or not others share them."""
     target = registry.load(name)
-    names = tuning.candidates(network(), target)
+    names = candidates(network(), target)
     around, smallest = [], 1 << 30
     for rank in range(2):
         kernels = {layer: able[min(rank, len(able) - 1)] for layer, able in names.items()}
@@ -113,7 +135,7 @@ def test_the_least_firmware_that_was_measured_is_found_to_the_byte() -> None:
         found: int = document["tuned"]["flash_bytes"]
         return found
 
-    names = tuning.candidates(network(), target)
+    names = candidates(network(), target)
     plain = {layer: next(name for name in able if name.endswith(("_plain", "_copy"))) for layer, able in names.items()}
     least, most = flash(Options(isa=target.features, schedule=Schedule.of(plain))), flash(Options(isa=target.features))
     assert tuned_to(least) == least
