@@ -125,12 +125,17 @@ def check_case(library: ctypes.CDLL, prefix: str, case: Case) -> None:
     assert first.value == -1
 
 
-def check_networks(networks: Sequence[Network], folder: Path, samples: int = 3, isa: Sequence[str] = ()) -> list[Case]:
-    """Generate, compile and compare several networks; hands back the cases for further questions."""
-    cases = {f"n{index}": make_case(network, f"n{index}", samples, isa) for index, network in enumerate(networks)}
+def check_cases(cases: Mapping[str, Case], folder: Path) -> None:
+    """Compile projects, by prefix, as one library, and compare each."""
     library = build_library(cases, folder)
     for prefix, case in cases.items():
         check_case(library, prefix, case)
+
+
+def check_networks(networks: Sequence[Network], folder: Path, samples: int = 3, isa: Sequence[str] = ()) -> list[Case]:
+    """Generate, compile and compare several networks; hands back the cases for further questions."""
+    cases = {f"n{index}": make_case(network, f"n{index}", samples, isa) for index, network in enumerate(networks)}
+    check_cases(cases, folder)
     return list(cases.values())
 
 

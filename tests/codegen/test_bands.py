@@ -23,7 +23,7 @@ from plinio_deploy.codegen.streaming import within
 from plinio_deploy.errors import DoesNotFit, UsageError
 from plinio_deploy.network import Network, op_inputs
 from plinio_deploy.targets import registry
-from tests.codegen.harness import Case, build_library, check_case, make_case
+from tests.codegen.harness import Case, check_cases, make_case
 from tests.codegen.test_cores import check_on
 from tests.codegen.test_exactness import run_sanitized
 from tests.networks import Builder, random_network
@@ -96,12 +96,6 @@ def banded_cases(networks: Sequence[Network], count: int, features: tuple[str, .
             name = f"n{index}_{number}"
             cases[name] = make_case(network, name, isa=features, schedule=Schedule(bands=bands))
     return cases
-
-
-def check_cases(cases: dict[str, Case], folder: Path) -> None:
-    library = build_library(cases, folder)
-    for prefix, case in cases.items():
-        check_case(library, prefix, case)
 
 
 @pytest.mark.host

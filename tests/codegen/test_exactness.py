@@ -12,7 +12,7 @@ import pytest
 
 from plinio_deploy.artifact import Artifact
 from plinio_deploy.network import Flavour
-from tests.codegen.harness import STRICT, Case, build_library, check_case, compile_c, gcc, make_case
+from tests.codegen.harness import STRICT, Case, check_case, check_cases, compile_c, gcc, make_case
 from tests.networks import NETWORKS, digits_cnn, random_network
 
 pytestmark = pytest.mark.host
@@ -33,17 +33,13 @@ def fixed_cases(samples: int = 4) -> dict[str, Case]:
 
 def test_fixed_networks_in_both_flavours(tmp_path: Path) -> None:
     cases = fixed_cases()
-    library = build_library(cases, tmp_path)
-    for prefix, case in cases.items():
-        check_case(library, prefix, case)
+    check_cases(cases, tmp_path)
 
 
 @pytest.mark.parametrize("first", range(0, RANDOM, BATCH))
 def test_random_networks(first: int, tmp_path: Path) -> None:
     cases = {f"r{seed}": make_case(random_network(seed), f"r{seed}") for seed in range(first, first + BATCH)}
-    library = build_library(cases, tmp_path)
-    for prefix, case in cases.items():
-        check_case(library, prefix, case)
+    check_cases(cases, tmp_path)
 
 
 def test_a_wrong_weight_is_noticed_by_trace_and_self_test(tmp_path: Path) -> None:

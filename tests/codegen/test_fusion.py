@@ -11,14 +11,12 @@ from plinio_deploy.codegen import Schedule
 from plinio_deploy.codegen.fusion import absorbed, fused
 from plinio_deploy.errors import UsageError
 from plinio_deploy.network import Add, Network
-from plinio_deploy.targets import registry as targets
 from tests.codegen.dsp_cases import SAME
-from tests.codegen.harness import build_library, check_case, kernel_names, make_case
-from tests.codegen.test_cores import check_on
+from tests.codegen.harness import check_cases, kernel_names, make_case
+from tests.codegen.on_request import DSP, check_assembly, check_twins
 from tests.networks import Builder
 
 KERNELS = ("conv_dsp_add", "conv_winograd_add", "conv_winograd_scratch_add(patches=2)")
-DSP = frozenset({"dsp"})
 SHAPES = ((5, 7, 8), (4, 6, 16), (1, 1, 5), (3, 3, 6))
 
 
@@ -44,11 +42,10 @@ def test_twins_compute_what_the_interpreter_computes(kernel: str, tmp_path: Path
         prefix: make_case(network, prefix, isa=sorted(DSP), schedule=adding(network, kernel))
         for prefix, network in networks.items()
     }
-    library = build_library(cases, tmp_path)
-    for prefix, case in cases.items():
+    for case in cases.values():
         assert kernel_names(case).count(kernel) == 2
         assert len(kernel_names(case)) == len(case.network.ops) - 2
-        check_case(library, prefix, case)
+    check_cases(cases, tmp_path)
 
 
 @pytest.mark.qemu
@@ -56,8 +53,7 @@ def test_twins_compute_what_the_interpreter_computes(kernel: str, tmp_path: Path
 @pytest.mark.parametrize("seed", [0, 1])
 def test_assembly_computes_what_the_interpreter_computes(kernel: str, seed: int, tmp_path: Path) -> None:
     network = residual(seed, SHAPES[seed])
-    case = make_case(network, isa=targets.load("cortex-m4").features, schedule=adding(network, kernel))
-    check_on("cortex-m4", case, tmp_path)
+    check_assembly(network, adding(network, kernel), tmp_path)
 
 
 def test_codes_of_the_convolution_take_no_arena() -> None:
@@ -71,13 +67,13 @@ def test_codes_of_the_convolution_take_no_arena() -> None:
     assert next(step for step in along.steps if step.op == "add").w_bits == {"8": 8}
 
 
+@pytest.mark.host
 def test_a_tensor_that_the_convolution_reads_is_not_overwritten(tmp_path: Path) -> None:
     b = Builder(3)
     x = b.conv(b.input((4, 4, 8)), 8, (1, 1))
     b.conv(b.add(x, b.conv(x, 8, (3, 3), padding=SAME)), 4, (1, 1))
     network = b.build()
-    case = make_case(network, isa=sorted(DSP), schedule=adding(network, "conv_dsp_add"))
-    check_case(build_library({"net": case}, tmp_path), "net", case)
+    assert "conv_dsp_add" in check_twins(network, adding(network, "conv_dsp_add"), tmp_path)
     site = next(iter(fused(network, DSP, adding(network, "conv_dsp_add")).values()))
     assert not site.may_alias
 

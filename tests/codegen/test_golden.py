@@ -14,9 +14,11 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.location import PyTestLocation
 
 from plinio_deploy.artifact import Artifact
-from tests.codegen.harness import STRICT, Case, build_library, check_case, compile_c, gcc, make_case
-from tests.codegen.ops_cases import CASES
-from tests.networks import residual
+from plinio_deploy.codegen import Schedule
+from plinio_deploy.codegen.schedule import Bands
+from tests.codegen.harness import STRICT, Case, check_cases, compile_c, gcc, make_case
+from tests.codegen.ops_cases import CASES, S8, U8
+from tests.networks import Builder, residual
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
@@ -49,7 +51,7 @@ def check_project(case: Case, replaced: dict[str, str], folder: Path) -> None:
     """Compile and run a project with some of its files replaced."""
     files = {**case.artifact.files, **{name: text.encode() for name, text in replaced.items()}}
     project = Case(case.network, Artifact(files), case.manifest, case.inputs, case.expected)
-    check_case(build_library({"net": project}, folder), "net", project)
+    check_cases({"net": project}, folder)
 
 
 def golden(name: str, suffix: str = "c") -> str:
@@ -75,6 +77,20 @@ def test_project(snapshot: SnapshotAssertion, tmp_path: Path) -> None:
         text = without_provenance(case.artifact.files[f"net{part}.c"])
         assert text == snapshot(name=f"net{part}", extension_class=CFile)
         replaced[f"net{part}.c"] = golden(f"test_project[net{part}]")
+    check_project(case, replaced, tmp_path)
+
+
+@pytest.mark.host
+def test_layers_in_bands(snapshot: SnapshotAssertion, tmp_path: Path) -> None:
+    b = Builder(0)
+    x = b.conv(b.input((8, 4, 2), S8), 2, padding=(1, 1, 1, 1), out=U8)
+    network = b.build(b.max_pool(b.conv(x, 2, (3, 1), padding=(1, 1, 0, 0), out=U8), (2, 2), (2, 2)))
+    bands = Bands(first=network.ops[0].name, last=network.ops[1].name, rows=2)
+    case = make_case(network, schedule=Schedule(bands=bands))
+    replaced = {}
+    for name in ("net", "net_layers"):
+        assert without_provenance(case.artifact.files[f"{name}.c"]) == snapshot(name=name, extension_class=CFile)
+        replaced[f"{name}.c"] = golden(f"test_layers_in_bands[{name}]")
     check_project(case, replaced, tmp_path)
 
 

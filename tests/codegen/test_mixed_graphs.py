@@ -20,7 +20,7 @@ from plinio_deploy import interpreter
 from plinio_deploy.integerize import lower
 from plinio_deploy.integerize.compare import compaction_differences, input_codes, layer_differences, trace_codes
 from plinio_deploy.network import Network
-from tests.codegen.harness import STRICT, Case, build_library, check_case, compile_c, gcc, make_case
+from tests.codegen.harness import STRICT, Case, check_cases, compile_c, gcc, make_case
 from tests.random_models import mixed_case, quantized
 
 pytestmark = pytest.mark.host
@@ -49,9 +49,7 @@ def from_torch(seed: int) -> Network:
 def test_torch_interpreter_and_c_agree(first: int, tmp_path: Path) -> None:
     seeds = range(first, min(first + BATCH, FIRST + GRAPHS))
     cases = {f"m{seed}": make_case(from_torch(seed), f"m{seed}", SAMPLES) for seed in seeds}
-    library = build_library(cases, tmp_path)
-    for prefix, case in cases.items():
-        check_case(library, prefix, case)
+    check_cases(cases, tmp_path)
     run_sanitized(cases, tmp_path)
 
 

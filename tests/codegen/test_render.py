@@ -13,8 +13,9 @@ from plinio_deploy.codegen.emit import Helpers
 from plinio_deploy.codegen.layout import tidy
 from tests.codegen.dsp_cases import DSP
 from tests.codegen.edge_cases import NETWORKS as EDGES
+from tests.codegen.on_request import asked
 from tests.codegen.ops_cases import CASES
-from tests.codegen.winograd_cases import WINOGRAD, asked
+from tests.codegen.winograd_cases import WINOGRAD
 from tests.networks import packed_rows
 
 HELPERS = sorted(

@@ -8,52 +8,30 @@ from pathlib import Path
 import pytest
 
 from plinio_deploy.codegen import registry
-from plinio_deploy.codegen.kernel import Site
-from plinio_deploy.codegen.schedule import Schedule
-from plinio_deploy.network import Network
-from plinio_deploy.targets import registry as targets
-from tests.codegen.dsp_cases import DSP
-from tests.codegen.harness import build_library, check_case, kernel_names, make_case
-from tests.codegen.test_cores import check_on
-from tests.networks import Builder
+from tests.codegen.dsp_cases import DSP as NETWORKS
+from tests.codegen.on_request import asked, check_assembly, check_twins, dense_site
 
-ISA = frozenset({"dsp"})
+KERNELS = ("conv_wide_dsp", "linear_wide_dsp")
 CASES = ("conv_shapes", "conv_extremes", "linear_shapes")
-
-
-def asked(network: Network) -> Schedule:
-    """The kernel for every layer that it handles."""
-    chosen = {}
-    for op in network.ops:
-        for kernel in registry.candidates(Site.of(network, op, ISA, may_alias=True)):
-            if "_wide_" in kernel.name:
-                chosen[op.name] = kernel.name
-    return Schedule.of(chosen)
 
 
 @pytest.mark.host
 @pytest.mark.parametrize("name", CASES)
 def test_twins_compute_what_the_interpreter_computes(name: str, tmp_path: Path) -> None:
-    network = DSP[name]()
-    case = make_case(network, isa=sorted(ISA), schedule=asked(network))
-    wide = [kernel for kernel in kernel_names(case) if "_wide_" in kernel]
-    assert len(wide) > 0.7 * len(network.ops)
-    check_case(build_library({"net": case}, tmp_path), "net", case)
+    network = NETWORKS[name]()
+    taken = check_twins(network, asked(network, *KERNELS), tmp_path)
+    assert sum(kernel in KERNELS for kernel in taken) > 0.7 * len(network.ops)
 
 
 @pytest.mark.qemu
 @pytest.mark.parametrize("name", CASES)
 def test_assembly_computes_what_the_interpreter_computes(name: str, tmp_path: Path) -> None:
-    network = DSP[name]()
-    case = make_case(network, isa=targets.load("cortex-m4").features, schedule=asked(network))
-    check_on("cortex-m4", case, tmp_path)
+    network = NETWORKS[name]()
+    check_assembly(network, asked(network, *KERNELS), tmp_path)
 
 
 def test_it_takes_half_as_much_flash_again_and_only_a_schedule_chooses_it() -> None:
-    b = Builder(0)
-    b.conv(b.input((8, 8, 16)), 16, (3, 3), padding=(1, 1, 1, 1))
-    network = b.build()
-    site = Site.of(network, network.ops[0], ISA, may_alias=True)
+    site = dense_site()
     plain = registry.choose(site)
     assert plain.name == "conv_dsp"
     [wide] = [kernel for kernel in registry.candidates(site) if kernel.name == "conv_wide_dsp"]

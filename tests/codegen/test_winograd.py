@@ -10,16 +10,12 @@ from pathlib import Path
 import pytest
 
 from plinio_deploy.codegen import registry
-from plinio_deploy.codegen.kernel import Site
-from plinio_deploy.targets import registry as targets
-from tests.codegen.harness import STRICT, build_library, check_case, compile_c, kernel_names, make_case
-from tests.codegen.test_cores import check_on
+from tests.codegen.harness import STRICT, compile_c, make_case
+from tests.codegen.on_request import DSP, asked, check_assembly, check_twins, dense_site
 from tests.codegen.test_dsp import ARM, CLANG
-from tests.codegen.winograd_cases import WINOGRAD, asked
-from tests.networks import Builder
+from tests.codegen.winograd_cases import WINOGRAD
 
 KERNELS = ("conv_winograd", *(f"conv_winograd_scratch(patches={patches})" for patches in (2, 4, 8)))
-DSP = frozenset({"dsp"})
 TRIED = (*product(KERNELS[:2], WINOGRAD), (KERNELS[2], "shapes"))
 
 
@@ -27,17 +23,15 @@ TRIED = (*product(KERNELS[:2], WINOGRAD), (KERNELS[2], "shapes"))
 @pytest.mark.parametrize(("kernel", "name"), TRIED)
 def test_twins_compute_what_the_interpreter_computes(kernel: str, name: str, tmp_path: Path) -> None:
     network = WINOGRAD[name]()
-    case = make_case(network, isa=sorted(DSP), schedule=asked(network, kernel))
-    assert kernel_names(case).count(kernel) >= (len(network.ops) - 1 if kernel in KERNELS[:2] else 3)
-    check_case(build_library({"net": case}, tmp_path), "net", case)
+    taken = check_twins(network, asked(network, kernel), tmp_path)
+    assert taken.count(kernel) >= (len(network.ops) - 1 if kernel in KERNELS[:2] else 3)
 
 
 @pytest.mark.qemu
 @pytest.mark.parametrize(("kernel", "name"), TRIED)
 def test_assembly_computes_what_the_interpreter_computes(kernel: str, name: str, tmp_path: Path) -> None:
     network = WINOGRAD[name]()
-    case = make_case(network, isa=targets.load("cortex-m4").features, schedule=asked(network, kernel))
-    check_on("cortex-m4", case, tmp_path)
+    check_assembly(network, asked(network, kernel), tmp_path)
 
 
 @pytest.mark.qemu
@@ -58,10 +52,7 @@ def test_compilers_take_the_assembly(flags: tuple[str, ...], tmp_path: Path) -> 
 
 
 def test_only_a_schedule_chooses_it() -> None:
-    b = Builder(0)
-    b.conv(b.input((8, 8, 16)), 16, (3, 3), padding=(1, 1, 1, 1))
-    network = b.build()
-    site = Site.of(network, network.ops[0], DSP, may_alias=True)
+    site = dense_site()
     able = registry.candidates(site)
     assert registry.choose(site).name == "conv_dsp"
     assert [kernel.on_request for kernel in able] == sorted(kernel.on_request for kernel in able)

@@ -1,22 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks of 3 x 3 convolutions for Winograd's method, and the schedule that asks for it wherever it is able."""
+"""Networks of 3 x 3 convolutions for Winograd's method."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from plinio_deploy.codegen import Schedule, registry
-from plinio_deploy.codegen.kernel import Site
 from plinio_deploy.network import Network, Padding
 from tests.codegen.dsp_cases import NONE, SAME, U8, Given
 from tests.networks import Builder
-
-
-def asked(network: Network, kernel: str) -> Schedule:
-    """The schedule by which every layer that a kernel handles takes it."""
-    sites = [Site.of(network, op, frozenset({"dsp"}), may_alias=True) for op in network.ops]
-    able = [site.op.name for site in sites if kernel in {found.name for found in registry.candidates(site)}]
-    return Schedule.of(dict.fromkeys(able, kernel))
 
 
 def shapes(seed: int = 0) -> Network:
