@@ -153,8 +153,8 @@ class Lut(_Table):
         call: what a network spends between two layers, in the table's unit.
         fit: errors on the layers of the fit itself.
         kernels: digest of the code generator that wrote the measured code.
-        milliwatt_per_mhz: for energy; None where no published figure exists.
-        power_source: who published it.
+        milliwatt_per_mhz: for energy, of your own board or chip; None: a published one, see `calibration.power`.
+        power_source: where it comes from.
         validation: None for a table that was never checked against points outside the fit.
         tools: names and versions of what measured.
     """

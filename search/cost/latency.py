@@ -28,6 +28,7 @@ from plinio_deploy.search.cost.rounding import value
 from plinio_deploy.search.cost.slopes import Sloped, SlopedFormula
 from plinio_deploy.search.cost.spec import Add, Copy, CostSpec, Mul, Pool, Requantize, Spec
 from plinio_deploy.targets.calibration.geometry import Geometry, OpName, conv_name, inside_fraction
+from plinio_deploy.targets.calibration.power import POWER
 from plinio_deploy.targets.luts import Lut, load
 
 _OPS: Mapping[type, OpName] = {Add: "add", Mul: "mul", Pool: "pool", Requantize: "requantize", Copy: "copy"}
@@ -52,20 +53,29 @@ def latency(target: str) -> CostSpec:
 
 
 def energy(target: str) -> CostSpec:
-    """Joules of one inference on a target: cycles times the published milliwatts per megahertz.
+    """Joules of one inference on a target: cycles times milliwatts per megahertz.
+
+    The table's own figure, or else that of a chip with the target's core (`plinio_deploy.targets.calibration.power`).
 
     Raises:
         UsageError: as for `latency`, or the table predicts no cycles, or no figure for its power is published.
     """
     table = load(target)
-    if table.milliwatt_per_mhz is None or table.unit != "cycles":
+    published = POWER.get(target)
+    per_mhz = table.milliwatt_per_mhz
+    if per_mhz is None and published is not None:
+        per_mhz = published.milliwatt_per_mhz
+    if per_mhz is None or table.unit != "cycles":
         raise UsageError(
             f"the cost table of {target} cannot give energy",
-            got=f"unit {table.unit}, {table.milliwatt_per_mhz} mW/MHz",
+            got=f"unit {table.unit}, {per_mhz} mW/MHz",
             expected="cycles, and a published figure of power",
-            hints=[f"Search on cost.latency({target!r}) instead."],
+            hints=[
+                f"Search on cost.latency({target!r}) instead.",
+                "Or measure your board: milliwatt_per_mhz in a copy of the table under PLINIO_DEPLOY_TARGETS/luts.",
+            ],
         )
-    return from_table(table, scale=table.milliwatt_per_mhz * _JOULE_PER_CYCLE, unit="J")
+    return from_table(table, scale=per_mhz * _JOULE_PER_CYCLE, unit="J")
 
 
 def from_table(table: Lut, scale: float = 1.0, unit: str = "") -> CostSpec:

@@ -21,7 +21,6 @@ from plinio_deploy.pipeline.stage import writing
 from plinio_deploy.targets import luts, registry
 from plinio_deploy.targets.calibration.fitting import Origin, Point, fit
 from plinio_deploy.targets.calibration.geometry import Geometry, of_op
-from plinio_deploy.targets.calibration.power import POWER
 from plinio_deploy.targets.luts import Lut, Validation
 from plinio_deploy.targets.schema import Target
 
@@ -205,7 +204,6 @@ def _origin(target: Target, runs: Sequence[Run]) -> Origin:
         else run.instructions - sum(layer.instructions for layer in run.layers)
         for run in runs
     )
-    power = POWER.get(target.name)
     return Origin(
         target=target.name,
         unit="cycles" if cycles else "instructions",
@@ -214,6 +212,4 @@ def _origin(target: Target, runs: Sequence[Run]) -> Origin:
         tools=last.tools,
         kernels=bench.digest(_sample(), target),
         call=round(between / max(layers, 1), 2),
-        milliwatt_per_mhz=power.milliwatt_per_mhz if power is not None and cycles else None,
-        power_source=power.source if power is not None and cycles else None,
     )

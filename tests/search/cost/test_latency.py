@@ -9,7 +9,7 @@ from torch import nn
 
 from plinio_deploy.errors import UnknownTarget, UsageError
 from plinio_deploy.search import cost
-from plinio_deploy.targets import luts
+from plinio_deploy.targets.calibration.power import POWER
 from tests.search.cost.record import gradients, record
 from tests.targets.test_luts import TABLE, write
 
@@ -74,7 +74,31 @@ def test_a_target_without_a_table_names_the_command() -> None:
 
 
 def test_energy_needs_a_published_figure(folder: Path) -> None:
-    write(folder, "cortex-m4", {**TABLE, "milliwatt_per_mhz": None})
-    assert luts.load("cortex-m4").milliwatt_per_mhz is None
-    with pytest.raises(UsageError, match="cannot give energy"):
+    write(folder, "cortex-m55", {**TABLE, "target": "cortex-m55", "milliwatt_per_mhz": None})
+    with pytest.raises(UsageError, match="cannot give energy") as caught:
+        cost.energy("cortex-m55")
+    assert "milliwatt_per_mhz" in caught.value.hints[1]
+
+
+@pytest.mark.parametrize(
+    ("target", "nanojoule"),
+    [
+        ("cortex-m0plus", 0.279),
+        ("cortex-m3", 1.08),
+        ("cortex-m4", 0.2145),
+        ("cortex-m7", 0.913),
+        ("cortex-m33", 0.0609),
+    ],
+)
+def test_a_table_without_a_figure_takes_the_one_of_the_core(folder: Path, target: str, nanojoule: float) -> None:
+    write(folder, target, {**TABLE, "target": target, "milliwatt_per_mhz": None, "power_source": None})
+    use = record(nn.Sequential(nn.Linear(64, 10)), (1, 64))
+    assert float(cost.evaluate(cost.energy(target), use)) == pytest.approx(1330 * nanojoule * 1e-9, rel=1e-3)
+    assert cost.energy(target).unit == "J"
+    assert any(word in POWER[target].source for word in ("table", "section", "CPU running"))
+
+
+def test_a_table_of_instructions_gives_no_energy(folder: Path) -> None:
+    write(folder, "cortex-m4", {**TABLE, "unit": "instructions"})
+    with pytest.raises(UsageError, match="unit instructions"):
         cost.energy("cortex-m4")
