@@ -21,6 +21,7 @@ from plinio_deploy.integerize.channels import IntArray
 from plinio_deploy.integerize.requant import RequantParameters, requant_parameters
 from plinio_deploy.network import AddRescale, Hi32, Network, Op, Tensor, Weights
 from plinio_deploy.quantization import graph
+from plinio_deploy.quantization.capture import free_name
 from plinio_deploy.quantization.graph import Node
 from plinio_deploy.quantization.layout import Shape, standard_shape
 from plinio_deploy.quantization.network import QuantNetwork
@@ -120,11 +121,7 @@ class _Lowering:
     # Tensors
 
     def _unique(self, wanted: str) -> str:
-        name, number = wanted, 1
-        while name in self._tensors or (name in self._nodes and name != wanted):
-            number += 1
-            name = f"{wanted}_{number}"
-        return name
+        return free_name(wanted, {*self._tensors, *(self._nodes.keys() - {wanted})})
 
     def _declare(self, name: str, shape: Shape, elements: IntArray, quantizer: Quantizer) -> str:
         """A tensor that would have ``shape`` in full, and of which ``elements`` are left."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 from plinio_deploy.network import Concat, Conv, Linear, Network, Op, Requant, Tensor, Tflite, Weights, runs_of
+from plinio_deploy.quantization.capture import free_name
 from plinio_deploy.verify import verify
 
 
@@ -35,22 +36,16 @@ def split(network: Network) -> Network:
         parts = []
         whole = tensors[op.output]
         for accelerator, first, count in runs:
-            name = _unique(f"{op.name}_{accelerator}", taken)
+            name = free_name(f"{op.name}_{accelerator}", taken)
+            taken.add(name)
             part = dataclasses.replace(whole, name=name, shape=(*whole.shape[:-1], count))
             tensors[name] = part
             parts.append(name)
             ops.append(_channels(op, part, first, count))
-        ops.append(Concat(_unique(f"{op.name}_joined", taken), tuple(parts), op.output, len(whole.shape) - 1))
+        joined = free_name(f"{op.name}_joined", taken)
+        taken.add(joined)
+        ops.append(Concat(joined, tuple(parts), op.output, len(whole.shape) - 1))
     return verify(dataclasses.replace(network, tensors=tensors, ops=tuple(ops)))
-
-
-def _unique(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    taken.add(name)
-    return name
 
 
 def _channels(op: Conv | Linear, out: Tensor, first: int, count: int) -> Conv | Linear:

@@ -17,7 +17,7 @@ import operator
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -260,10 +260,7 @@ class _Capture:
                 raise unsupported(got, "the operator that is not in place", call.where)
 
     def _unique(self, wanted: str) -> str:
-        name, number = wanted, 1
-        while name in self._names:
-            number += 1
-            name = f"{wanted}_{number}"
+        name = free_name(wanted, self._names)
         self._names.add(name)
         return name
 
@@ -334,6 +331,15 @@ def identifier(path: str) -> str:
     """A C identifier for a module path: dots become underscores, a leading digit gets a letter in front."""
     cleaned = re.sub(r"\W", "_", path, flags=re.ASCII)
     return cleaned if cleaned[:1].isalpha() else f"layer{cleaned}" if cleaned.startswith("_") else f"layer_{cleaned}"
+
+
+def free_name(wanted: str, taken: Container[str]) -> str:
+    """A name that is not taken: the wanted one, or the first of ``wanted_2``, ``wanted_3`` and so on."""
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    return name
 
 
 def _path(fx_node: torch.fx.Node, call: Call) -> str:
