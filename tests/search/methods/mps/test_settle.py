@@ -65,6 +65,14 @@ def test_what_the_search_prefers_keeps_its_bits() -> None:
     assert preference[wide].min() >= preference[~wide].max() - 1e-4
 
 
+def test_where_nothing_is_searched_the_cost_is_within_the_limit_or_not() -> None:
+    mps = searched((4,), MPSType.PER_LAYER)
+    whole = 4 * (16 * 27 + 24 * 144 + 5 * 96)
+    assert mps.settle(whole, "size") == whole
+    with pytest.raises(UsageError, match="no choice of precisions"):
+        mps.settle(whole - 1, "size")
+
+
 def test_a_limit_below_the_least_is_refused_and_changes_nothing() -> None:
     mps = searched((2, 4, 8), MPSType.PER_CHANNEL)
     before = [parameter.detach().clone() for parameter in mps.nas_parameters()]
