@@ -28,14 +28,28 @@ import torch
 from pareto_common import BUDGETS, Course, plain_optimizer, say, search_optimizers
 from torch import nn
 
-from plinio_deploy import MPS, MPSType, cost, get_default_qinfo, host, interpreter, regularizers
+from plinio_deploy import MPS, PIT, MPSType, SuperNet, cost, get_default_qinfo, host, interpreter, regularizers
 from plinio_deploy.integerize import integerize
 from plinio_deploy.integerize.exact import ExactNetwork
 from plinio_deploy.network import Conv, Linear, Network
 from plinio_deploy.quantization import QuantConfig, QuantNetwork, quantize
+from plinio_deploy.recipes.chain import FALLING, SELECTION_RATE
+from plinio_deploy.recipes.ic import SEARCHED
+from plinio_deploy.recipes.supernets import in_place_of, start_alternatives
+from plinio_deploy.search import training
+from plinio_deploy.search.distillation import Distillation
 
 SEARCH_EPOCHS, TUNE_EPOCHS = 4, 7
 """As many together as PLiNIO's 7 and 4: few bits are learned in fine-tuning, not while they still change."""
+
+WARM_UP, SELECTED, PRUNED, MIXED, CHAIN_EPOCHS = 1, 4, 8, 12, 24
+"""Last epochs of a chain's phases, fine-tuning last: as many together as the seed has had."""
+
+SELECTION_STRENGTH = 0.2
+"""Of the selection of layers in a chain, relative to the seed's cost."""
+
+KEPT = 0.92
+"""Share of the selected weights that a chain's pruning of channels leaves."""
 
 INTERPRETED = 64
 """Images that the reference interpreter runs too; all others go through its equal in torch."""
@@ -127,7 +141,7 @@ class Task:
 
     def _trained(self, cache: Path | None) -> nn.Module:
         model = self.course.network()
-        key = f"seed-{self.given.seed}-{self.given.epochs}-{len(self.course.train)}.pt"
+        key = f"seed-muon-{self.given.seed}-{self.given.epochs}-{len(self.course.train)}.pt"
         if cache is not None and (cache / key).is_file():
             model.load_state_dict(torch.load(cache / key, weights_only=True))
             return model.eval()
@@ -137,10 +151,10 @@ class Task:
             torch.save(model.state_dict(), cache / key)
         return model.eval()
 
-    def further(self) -> Course:
+    def further(self, epochs: int = SEARCH_EPOCHS + TUNE_EPOCHS) -> Course:
         """The same data under a cosine of its own over the further epochs."""
         course = copy.copy(self.course)
-        course.budget = replace(self.course.budget, epochs=SEARCH_EPOCHS + TUNE_EPOCHS)
+        course.budget = replace(self.course.budget, epochs=epochs)
         course.generator = torch.Generator().manual_seed(self.given.seed + 1)
         torch.manual_seed(self.given.seed + 1)
         return course
@@ -217,6 +231,81 @@ def searched(task: Task, kind: MPSType, precisions: tuple[int, ...], strength: f
     return task.row(name, limit or f"{strength:g}", qnet, after, started)
 
 
+def longer(task: Task) -> Row:
+    """The seed in float for as many further epochs as a chain has: what a chain is measured against."""
+    started = time.monotonic()
+    course = task.further(CHAIN_EPOCHS)
+    model = copy.deepcopy(task.seed_model)
+    course.fit(model, 0, CHAIN_EPOCHS, plain_optimizer(model))
+    qnet = quantize(model.eval(), course.images[:1], QuantConfig()).calibrate(task.calibration())
+    qnet.correct_biases(course.images[:1024])
+    say(f"seed of {task.given.epochs + CHAIN_EPOCHS} epochs: {course.accuracy(model):.2f} %")
+    return task.row("seed, longer", "w8a8", qnet, course.accuracy(model), started)
+
+
+def chained(task: Task, limit: str) -> Row:
+    """SuperNet, PIT and MPS one after the other; all learn from the seed's answers too."""
+    started = time.monotonic()
+    course = task.further(CHAIN_EPOCHS)
+    course.distillation = Distillation(nn.functional.cross_entropy, task.seed_model)
+    model = prune(course, select(course, task.seed_model))
+    mps = MPS(
+        model,
+        cost={"size": cost.params_bit},
+        input_example=course.images[:1],
+        w_search_type=MPSType.PER_CHANNEL,
+        qinfo=get_default_qinfo((0, 2, 4, 8), (8,)),
+        full_cost=True,
+        hard_softmax=True,
+        calibration=task.calibration(),
+    )
+    mps.rank_precisions(nn.functional.cross_entropy, task.examples())
+    mps.settle(limit, "size")
+    mps.restore_norms(course.images[:1024])
+    price = regularizers.DUCCIO({"size": limit}, task_loss=1.0)
+    course.fit(mps, PRUNED, MIXED, search_optimizers(mps), regularizer=price)
+    mps.settle(limit, "size")
+    mps.correct_biases(course.images[:1024])
+    qnet = mps.eval().export()
+    after = integer_accuracy(integerize(qnet.eval(), "ic"), course)
+    course.fit(qnet, MIXED, CHAIN_EPOCHS, plain_optimizer(qnet))
+    return task.row("chain", limit, qnet, after, started)
+
+
+def select(course: Course, seed: nn.Module) -> nn.Module:
+    """Layers of the trained seed, or alternatives that start from them."""
+    model = in_place_of(copy.deepcopy(seed), SEARCHED)
+    start_alternatives(model)
+    nas = SuperNet(model, cost={"size": cost.params_bit}, input_shape=course.shape, full_cost=True)
+    optimizer = search_optimizers(nas)
+    optimizer.nas = torch.optim.SGD(list(nas.nas_parameters()), lr=SELECTION_RATE)
+    nas.train_net_only()
+    course.fit(nas, 0, WARM_UP, optimizer)
+    nas.train_net_and_nas()
+    course.fit(
+        nas,
+        WARM_UP,
+        SELECTED,
+        optimizer,
+        each=lambda epoch: training.anneal(nas, FALLING, epoch, SELECTED - WARM_UP),
+        regularizer=regularizers.BaseRegularizer("size", SELECTION_STRENGTH, relative=True),
+    )
+    say(f"selected: { {name: module.best_index for name, module in nas.named_choices()} }")
+    return nas.eval().export()
+
+
+def prune(course: Course, model: nn.Module) -> nn.Module:
+    """Without the channels that matter least."""
+    nas = PIT(model, cost={"size": cost.params_bit}, input_shape=course.shape, full_cost=True, discrete_cost=True)
+    limit = f"{KEPT * nas.get_cost('size').item() / 8e3:.2f} kB"
+    price = regularizers.DUCCIO({"size": limit}, task_loss=1.0)
+    course.fit(nas, SELECTED, PRUNED, search_optimizers(nas), regularizer=price)
+    nas.settle(limit, "size")
+    found = nas.eval().export()
+    say(f"pruned to {limit}: {course.accuracy(found):.2f} %")
+    return found
+
+
 def plans(task: Task, strengths: Sequence[float], limits: Sequence[str]) -> dict[str, Callable[[], Row]]:
     """Rows by key, in the order in which they are made."""
     total = SEARCH_EPOCHS + TUNE_EPOCHS
@@ -231,6 +320,9 @@ def plans(task: Task, strengths: Sequence[float], limits: Sequence[str]) -> dict
         for strength, limit in goals:
             key = f"{name}-{limit or format(strength, 'g')}".replace(" ", "")
             found[key] = partial(searched, task, kind, precisions, strength, limit)
+    found["longer"] = partial(longer, task)
+    for limit in limits:
+        found[f"chain-{limit}".replace(" ", "")] = partial(chained, task, limit)
     for bits in (8, 4, 2):
         found[f"fixed-{bits}"] = partial(fixed, task, bits, 8, total)
     return found

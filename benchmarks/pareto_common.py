@@ -30,6 +30,7 @@ from plinio_deploy.recipes import npz
 from plinio_deploy.recipes.augment import shift_and_mirror
 from plinio_deploy.recipes.models import ResNet8
 from plinio_deploy.search import training
+from plinio_deploy.search.distillation import Distillation
 
 COSTS = {"size": cost.params_bit, "macs": cost.ops_no_bias, "ram": cost.peak_ram}
 """Weights at 8 bits, in bits; multiply-accumulates; bytes of activations at 8 bits."""
@@ -101,6 +102,9 @@ class Course:
         budget: see `Budget`.
         seed: of initialisation, order and augmentation.
         device: where to train.
+
+    Attributes:
+        distillation: to learn from a trained network too; ``None`` for the labels alone.
     """
 
     def __init__(self, folder: Path, budget: Budget, seed: int, device: str) -> None:
@@ -112,6 +116,7 @@ class Course:
         self.images = torch.from_numpy(self.train.x).to(self.device)
         self.labels = torch.from_numpy(self.train.y).to(self.device)
         self.generator = torch.Generator().manual_seed(seed)
+        self.distillation: Distillation | None = None
 
     def network(self, width: float = 1.0) -> ResNet8:
         """A fresh ResNet8, the same for the same seed and width."""
@@ -154,11 +159,12 @@ class Course:
         for epoch in range(first, last):
             if each is not None:
                 each(epoch - first)
-            criterion = nn.functional.cross_entropy
+            batches = self._paced(net, epoch - start, end - start)
+            both = self.distillation
             training.train_epoch(
                 model,
-                self._paced(net, epoch - start, end - start),
-                criterion,
+                batches if both is None else both.batches(batches),
+                both or nn.functional.cross_entropy,
                 optimizer,
                 regularizer=regularizer,
                 epoch=epoch - first,

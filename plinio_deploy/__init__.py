@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from plinio_deploy.search import cost as cost
     from plinio_deploy.search import regularizers as regularizers
     from plinio_deploy.search import training as training
+    from plinio_deploy.search.distillation import Distillation as Distillation
     from plinio_deploy.search.methods.mps import MPS as MPS
     from plinio_deploy.search.methods.mps import MPSType as MPSType
     from plinio_deploy.search.methods.mps import get_default_qinfo as get_default_qinfo
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
+    "Distillation": ("plinio_deploy.search.distillation", "Distillation"),
     "MPS": ("plinio_deploy.search.methods.mps", "MPS"),
     "MPSType": ("plinio_deploy.search.methods.mps", "MPSType"),
     "ODiMO_MPS": ("plinio_deploy.search.methods.odimo", "ODiMO_MPS"),
@@ -41,6 +43,7 @@ _LAZY = {
 __all__ = [
     "MPS",
     "PIT",
+    "Distillation",
     "MPSType",
     "ODiMO_MPS",
     "SuperNet",
