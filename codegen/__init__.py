@@ -5,6 +5,7 @@ In the order in which a network passes through::
 
     registry, kernel, ops/   which kernels exist; the cheapest that handles each layer is taken
     schedule, fusion         other kernels, bands of rows, adds along with convolutions, where they are asked for
+    requested                the schedule of kernels that spend memory, for who asks for them
     bands, streaming         which rows of which layers are computed in turns; the choice under a limit on the arena
     lower                    ops become steps; reshapes become aliases; outputs are written in place where that is legal
     liveness, memory         which buffers live when; where each lies in the static arena

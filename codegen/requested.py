@@ -62,10 +62,14 @@ def _in_scratch(kernel: Kernel) -> bool:
 
 
 def schedule(network: Network, isa: frozenset[str], asked: Requested) -> Schedule:
-    """The schedule of what was asked for, where it is faster by estimate; of several the last in `Requested` wins.
+    """The schedule of what was asked for, where it is faster by estimate.
 
-    For Winograd's method in scratch the arena may grow to `ARENA` times that of the default kernels; layers that gain
-    most come first.
+    Adds along come first, whatever they cost: they save arena. Then layers take wide weights, then Winograd's method, each
+    where it is faster than what they have. For Winograd's method in scratch the arena may grow to `ARENA` times that of
+    the default kernels; layers that gain most come first.
+
+    Raises:
+        UnsupportedModel: an op that no kernel executes.
     """
     base = fusion.everywhere(network, isa) if asked.adds_along else Schedule()
     base = _wide(network, isa, base) if asked.wide else base
