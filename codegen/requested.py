@@ -64,9 +64,9 @@ def _in_scratch(kernel: Kernel) -> bool:
 def schedule(network: Network, isa: frozenset[str], asked: Requested) -> Schedule:
     """The schedule of what was asked for, where it is faster by estimate.
 
-    Adds along come first, whatever they cost: they save arena. Then layers take wide weights, then Winograd's method, each
-    where it is faster than what they have. For Winograd's method in scratch the arena may grow to `ARENA` times that of
-    the default kernels; layers that gain most come first.
+    Adds along come first, whatever they cost: they save arena. Then layers take wide weights, then Winograd's method,
+    each where it is faster than what they have. For Winograd's method in scratch the arena may grow to `ARENA` times
+    that of the default kernels; layers that gain most come first.
 
     Raises:
         UnsupportedModel: an op that no kernel executes.
