@@ -22,7 +22,7 @@ def build(
     from plinio_deploy.pipeline.request import Request
     from plinio_deploy.pipeline.workspace import Workspace
 
-    request = Request(Workspace(out), targets=tuple(dict.fromkeys(target)))
+    request = Request(Workspace(out), targets=tuple(target))
     records = line.build_only(request, terminal)
     for name in records:
         terminal.print(f"Firmware: {request.workspace.build(name).path}")

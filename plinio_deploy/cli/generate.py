@@ -26,7 +26,7 @@ def generate(
             show_default="integerize, in the folder of the run",
         ),
     ] = None,
-    prefix: options.Prefix = "net",
+    prefix: options.Prefix = options.DEFAULT_PREFIX,
     target: Annotated[
         str | None,
         typer.Option(

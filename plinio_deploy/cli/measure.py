@@ -33,9 +33,7 @@ def measure(
     from plinio_deploy.pipeline.request import Request
     from plinio_deploy.pipeline.workspace import Workspace
 
-    request = Request(
-        Workspace(out), targets=tuple(dict.fromkeys(target)), samples=samples, trace_samples=trace_samples
-    )
+    request = Request(Workspace(out), targets=tuple(target), samples=samples, trace_samples=trace_samples)
     measurements = line.measure_only(request, terminal)
     terminal.table(summary_table(measurements, terminal.width))
     terminal.document(success("measure", out=str(out), measurements=measurements))

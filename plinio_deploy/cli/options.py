@@ -48,12 +48,13 @@ class CostName(StrEnum):
 
 
 def size(text: str) -> int:
-    """Bytes: ``32k`` and ``32KiB`` are 32 * 1024, ``32kB`` is 32 000.
+    """Bytes: ``32k`` and ``32KiB`` are 32 * 1024, ``32kB`` is 32 000; likewise ``M``, ``MiB`` and ``MB``.
 
     Raises:
         typer.BadParameter: it is no such amount.
     """
-    return _amount(text, {"": 1, "b": 1, "k": 1024, "ki": 1024, "kib": 1024, "kb": 1000, "m": 1 << 20, "mib": 1 << 20})
+    kilo = {"": 1, "b": 1, "k": 1 << 10, "ki": 1 << 10, "kib": 1 << 10, "kb": 1000}
+    return _amount(text, {**kilo, "m": 1 << 20, "mi": 1 << 20, "mib": 1 << 20, "mb": 1_000_000})
 
 
 def count(text: str) -> int:
@@ -245,6 +246,7 @@ Wide = Annotated[
 ]
 
 DEFAULT_OUT = Path("out")
+DEFAULT_PREFIX = "net"
 DEFAULT_TRACE_SAMPLES = 16
 
 

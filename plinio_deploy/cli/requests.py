@@ -27,7 +27,7 @@ def from_recipe(
         recipe: name or file.
         training: as given.
         search: as given; ``None`` if the verb does not search.
-        targets: as given; one that was given twice counts once.
+        targets: as given.
 
     Raises:
         UsageError: a name that is no method; a strength that is no positive number.
@@ -36,7 +36,7 @@ def from_recipe(
     return Request(
         Workspace(out),
         recipe,
-        tuple(dict.fromkeys(targets)),
+        tuple(targets),
         training=Training(training.epochs, training.qat_epochs, training.seed, budget),
         data=training.data,
         search=Search() if search is None else _search(search),

@@ -20,7 +20,7 @@ def run(
     out: options.Out = options.DEFAULT_OUT,
     samples: options.Samples = 0,
     trace_samples: options.TraceSamples = options.DEFAULT_TRACE_SAMPLES,
-    prefix: options.Prefix = "net",
+    prefix: options.Prefix = options.DEFAULT_PREFIX,
     training: options.TrainingOptions,
     search: options.SearchOptions,
     tune: options.Tune = False,

@@ -13,7 +13,7 @@ def tune(
     terminal: Terminal,
     target: options.Targets,
     out: options.Out = options.DEFAULT_OUT,
-    prefix: options.Prefix = "net",
+    prefix: options.Prefix = options.DEFAULT_PREFIX,
     max_flash: options.MaxFlash = None,
     max_ram: options.MaxRam = None,
     *,
@@ -34,8 +34,7 @@ def tune(
     from plinio_deploy.pipeline.workspace import Workspace
 
     search = Search(limits=Limits(max_flash, max_ram))
-    names = tuple(dict.fromkeys(target))
-    request = Request(Workspace(out), targets=names, prefix=prefix, search=search, kernels=kernels.asked())
+    request = Request(Workspace(out), targets=tuple(target), prefix=prefix, search=search, kernels=kernels.asked())
     tuned = {}
     for name, record in line.tune_only(request, terminal).items():
         path = request.workspace.tune(name).path / FILE

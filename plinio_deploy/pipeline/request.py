@@ -80,7 +80,7 @@ class Request:
     Attributes:
         workspace: where results go.
         recipe: built-in name, or path of a Python file.
-        targets: names or paths of target files, in the order of the report.
+        targets: names or paths of target files, in the order of the report; one that is named twice counts once.
         training: settings that replace the recipe's.
         prefix: of the C symbols, macros and files.
         samples: test samples to run on each target; 0 is all of them.

@@ -13,7 +13,7 @@ from plinio_deploy.pipeline.request import Limits, Request
 
 
 def asked(training: TrainingOptions | None = None, search: SearchOptions | None = None) -> Request:
-    return from_recipe(Path("out"), "digits", training or TrainingOptions(), search, ["ibex", "host", "ibex"])
+    return from_recipe(Path("out"), "digits", training or TrainingOptions(), search, ["ibex", "host"])
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,8 @@ def asked(training: TrainingOptions | None = None, search: SearchOptions | None 
         ("16K", 16384),
         ("16KiB", 16384),
         ("16kB", 16000),
+        ("1MB", 1_000_000),
+        ("2 Mi", 2 << 20),
         ("1.5k", 1536),
         ("1M", 1 << 20),
     ],
