@@ -10,7 +10,7 @@ from torch import nn
 from plinio_deploy import PIT, cost
 from plinio_deploy.errors import UsageError
 from plinio_deploy.search.methods.pit.masks import FeatureMask
-from plinio_deploy.search.methods.pit.settle import settle
+from plinio_deploy.search.methods.pit.settle import _edges, settle
 
 
 def searched(seed: int = 0) -> PIT:
@@ -69,3 +69,33 @@ def test_any_count_is_met_exactly(alphas: list[float], most: int) -> None:
     reached = settle([mask], lambda: float(mask.binary().detach().sum()), float(most))
     assert reached == min(most, len(alphas))
     assert float(mask.binary().detach().sum()) == reached
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.floats(0.1, 1), min_size=8, max_size=24),
+    st.lists(st.floats(0.1, 1), min_size=8, max_size=24),
+    st.floats(0, 1),
+)
+def test_channels_that_cost_nothing_more_live(first: list[float], second: list[float], share: float) -> None:
+    masks = [FeatureMask([False] * len(alphas)) for alphas in (first, second)]
+    with torch.no_grad():
+        for mask, alphas in zip(masks, (first, second), strict=True):
+            mask.alpha.copy_(torch.tensor(alphas))
+    alive = [0, 0]
+
+    def cost() -> float:  # fours, as kernels have them, and a little for each channel
+        alive[:] = [int(mask.binary().detach().sum()) for mask in masks]
+        return sum(-(-count // 4) * weight + 1e-3 * count for count, weight in zip(alive, (3.0, 2.0), strict=True))
+
+    most = sum(-(-len(alphas) // 4) * weight + 0.1 for alphas, weight in ((first, 3.0), (second, 2.0)))
+    settle(masks, cost, share * most)
+    cost()
+    assert all(n % 4 == 0 or n == len(alphas) for n, alphas in zip(alive, (first, second), strict=True))
+
+
+def test_steps_of_the_cost_are_found() -> None:
+    assert _edges([(count, float(count)) for count in range(7)]) == list(range(7))
+    assert _edges([(count, float(-(-count // 4))) for count in range(11)]) == [0, 4, 8, 10]
+    assert _edges([(0, 5.0), (1, 9.0), (2, 6.0), (3, 5.5)]) == [0, 3]
+    assert _edges([(0, 1.0)]) == [0]
