@@ -169,6 +169,11 @@ class Target(_Table):
     source: str = Field(default="", exclude=True)
 
     @property
+    def counts(self) -> bool:
+        """Whether its runner counts instructions, cycles or both."""
+        return self.runner in ("qemu", "rtl")
+
+    @property
     def tells_cycles(self) -> bool:
         """Whether its runner tells cycles: from RTL, or by a model of the core."""
         return self.rtl is not None or (self.qemu is not None and self.qemu.timing is not None)

@@ -18,9 +18,6 @@ from plinio_deploy.targets.schema import Target
 BOUND = 0.05
 """Prediction over measurement may differ from 1 by this before the table is refitted."""
 
-MEASURING = ("qemu", "rtl")
-"""Runners that count."""
-
 
 @dataclass(frozen=True)
 class Checked:
@@ -69,7 +66,7 @@ def check(network: Network, target: Target, table: Lut | None) -> Checked | None
     Raises:
         ToolMissing, BuildFailed, DoesNotFit, DeviceError: see `plinio_deploy.targets`.
     """
-    if target.runner not in MEASURING:
+    if not target.counts:
         return None
     lut = luts.load(target.name) if table is None else table
     ran = bench.run(network, bench.roomy(target))

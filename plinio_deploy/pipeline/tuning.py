@@ -18,8 +18,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from plinio_deploy import storage
 from plinio_deploy.artifact import Artifact, write_atomically
 from plinio_deploy.codegen import Manifest, Options, Schedule, fusion, generate
@@ -30,11 +28,10 @@ from plinio_deploy.codegen.schedule import FILE as SCHEDULE
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import DoesNotFit, UsageError
 from plinio_deploy.network import Network
-from plinio_deploy.packing import pack
 from plinio_deploy.pipeline import budget
 from plinio_deploy.pipeline.banding import with_bands
 from plinio_deploy.pipeline.build import Project
-from plinio_deploy.pipeline.calibration.bench import roomy
+from plinio_deploy.pipeline.calibration.bench import random_sample, roomy
 from plinio_deploy.pipeline.candidates import candidates
 from plinio_deploy.pipeline.choice import Candidate, Choice, Problem, choose
 from plinio_deploy.pipeline.request import Limits
@@ -101,7 +98,7 @@ def run(
         UsageError: the target counts nothing.
         ToolMissing, BuildFailed, DeviceError: see `plinio_deploy.targets`.
     """
-    if target.runner == "host":
+    if not target.counts:
         raise UsageError(
             "the host counts neither cycles nor instructions, so there is nothing to tune for",
             got=target.name,
@@ -243,7 +240,7 @@ def schedules(
     found: dict[str, Schedule] = {}
     for target in targets:
         over: Mapping[str, float] = {}
-        tunable = target.runner != "host" and (always or bool(target.features))
+        tunable = target.counts and (always or bool(target.features))
         if tunable and _bounded(limits):
             over = budget.excess(budget.sizes(network, (target,), options), limits, slack=0.0)
         if not tunable and limits.ram is not None:
@@ -372,12 +369,8 @@ def _write(work: Path, artifact: Artifact, network: Network, target: Target, opt
     manifest = Manifest.parse(artifact.files[MANIFEST])
     built = builder.build(artifact, Project(artifact, manifest).inputs, target, work / "build")
     count = count_request(built.image, [step.symbol for step in manifest.steps], prefix=manifest.prefix)
-    rng = np.random.default_rng(0)
-    sample = b"".join(
-        pack(tensor, rng.integers(tensor.qmin, tensor.qmax + 1, size=(1, *tensor.shape)))
-        for tensor in network.input_tensors()
-    )
-    result = runners.for_target(target).run(built.elf, RunRequest("outputs", sample, 1, count, timeout_s=600.0))
+    request = RunRequest("outputs", random_sample(network), 1, count, timeout_s=600.0)
+    result = runners.for_target(target).run(built.elf, request)
     counted = result.cycles or result.instructions
     assert counted is not None, "this runner counts"
     program = lower(network, options.prefix, frozenset(options.isa), options.schedule)

@@ -179,14 +179,15 @@ def _write(work: Path, artifact: Artifact, network: Network, target: Target) -> 
     built = builder.build(artifact, Project(artifact, manifest).inputs, target, work / "build")
     symbols = [step.symbol for step in manifest.steps]
     count = count_request(elf.read(built.elf), symbols, prefix=manifest.prefix)
-    request = RunRequest("outputs", _inputs(network), 1, count, timeout_s=600.0)
+    request = RunRequest("outputs", random_sample(network), 1, count, timeout_s=600.0)
     result = runners.for_target(target).run(built.elf, request)
     path = work / "result.json"
     path.write_text(json.dumps(_document(manifest, result, {**built.tools, **result.tools})), encoding="utf-8")
     return path
 
 
-def _inputs(network: Network) -> bytes:
+def random_sample(network: Network) -> bytes:
+    """Packed random codes for all inputs of a network, the same every time."""
     rng = np.random.default_rng(0)
     return b"".join(
         pack(tensor, rng.integers(tensor.qmin, tensor.qmax + 1, size=(1, *tensor.shape)))
