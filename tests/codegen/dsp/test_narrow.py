@@ -117,6 +117,8 @@ def layer(multiplier: list[int], bias: int, shift: int = 0) -> Linear:
 def test_one_multiplier_and_short_biases_are_stored_so(op: Linear, taken: bool) -> None:
     found = sums(op, U8)
     assert (found.unit is not None) is taken
-    (run,) = runs(op, found) or ()
+    parts = runs(op, found)
+    assert parts is not None
+    (run,) = parts
     assert run.narrow is taken
     assert runs(op, replace(found, unit=None)) == (replace(run, narrow=False),)
