@@ -108,12 +108,14 @@ def _largest(
         tried = schedule.model_copy(update={"bands": stage[middle]})
         try:
             program = lower(network, "net", isa, tried)
-        except UsageError:  # the schedule has layers that run as a whole only, such as adds along with a convolution
-            break
-        least = min(least, program.memory.arena_bytes)
-        if program.memory.arena_bytes <= max_arena:
-            fitting, low = (cost(program), tried), middle + 1
+        except UsageError:
+            # The schedule has a kernel that takes larger bands only, or none, such as that of an add along.
+            low = middle + 1
         else:
-            high = middle - 1
+            least = min(least, program.memory.arena_bytes)
+            if program.memory.arena_bytes <= max_arena:
+                fitting, low = (cost(program), tried), middle + 1
+            else:
+                high = middle - 1
         middle = (low + high + 1) // 2
     return least, fitting

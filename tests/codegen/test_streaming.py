@@ -80,6 +80,21 @@ def test_a_limit_that_cannot_be_met_names_the_least() -> None:
     assert within(of, PORTABLE, Schedule(), least).bands is not None
 
 
+def test_a_scheduled_kernel_that_takes_no_small_bands_gets_larger_ones() -> None:
+    b = Builder(0)
+    q = (8, False, 0.05, 0)
+    x = b.conv(b.conv(b.input((16, 16, 8), q), 8, (1, 1), out=q), 8, padding=SAME, out=q)
+    of, dsp = b.build(b.max_pool(x, (16, 16))), frozenset({"dsp"})
+    schedule = Schedule.of({of.ops[1].name: "conv_winograd_scratch(patches=8)"})
+    with pytest.raises(UsageError, match="does not execute"):
+        lower(of, "net", dsp, schedule.model_copy(update={"bands": Bands(first="conv0", last="conv1", rows=1)}))
+    whole = lower(of, "net", dsp, schedule).memory.arena_bytes
+    banded = within(of, dsp, schedule, whole - 1)
+    assert banded.bands is not None
+    assert banded.layers == schedule.layers
+    assert lower(of, "net", dsp, banded).memory.arena_bytes < whole
+
+
 def test_bands_cost_their_calls_and_copies() -> None:
     of = network()
     bands = Bands(first=of.ops[0].name, last=of.ops[1].name, rows=4)
