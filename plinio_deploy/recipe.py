@@ -346,6 +346,10 @@ def _is_fraction(value: object) -> bool:
     return isinstance(value, int | float) and 0 <= value <= 1
 
 
+def _is_rate(value: object) -> bool:
+    return isinstance(value, int | float) and 0 < value < float("inf")
+
+
 def _are_widths(value: object, known: set[int]) -> bool:
     return isinstance(value, tuple) and set(value) <= known and bool(set(value) - {0})
 
@@ -358,6 +362,9 @@ _RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "warmup_epochs": (_is_count(0), "an integer of at least 0"),
     "search_epochs": (_is_count(1), "an integer of at least 1"),
     "tune_epochs": (_is_count(0), "an integer of at least 0"),
+    **dict.fromkeys(("lr", "qat_lr", "search_lr", "nas_lr"), (_is_rate, "a positive, finite number")),
+    "qat_norms": (lambda value: isinstance(value, bool), "True or False"),
+    "weight_decay": (lambda value: value == 0 or _is_rate(value), "a finite number of at least 0"),
     "batch_size": (_is_count(1), "an integer of at least 1"),
     "seed": (_is_count(0), "an integer of at least 0"),
     "w_bits": (lambda value: value in (2, 4, 8), "2, 4 or 8"),
@@ -365,6 +372,7 @@ _RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "linear_scales": (lambda value: value in ("channel", "tensor"), "'channel' or 'tensor'"),
     "search_w_bits": (lambda value: _are_widths(value, {0, 2, 4, 8}), "a tuple out of 0, 2, 4 and 8, not 0 alone"),
     "search_a_bits": (lambda value: _are_widths(value, {2, 4, 8}), "a tuple out of 2, 4 and 8"),
+    "distill": (_is_fraction, "a number from 0 to 1"),
     "short": (lambda value: _is_fraction(value) and value != 0, "a number above 0, at most 1"),
     "min_float_metric": (lambda value: value is None or _is_fraction(value), "None, or a number from 0 to 1"),
     "max_metric_drop": (_is_fraction, "a number from 0 to 1"),
