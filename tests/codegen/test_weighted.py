@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from plinio_deploy.codegen import weighted
 from plinio_deploy.codegen.emit import Emitter, Helpers
 from plinio_deploy.codegen.kernel import Site
 from plinio_deploy.network import Flavour, Linear
-from tests.codegen.harness import sites
+from tests.codegen.dsp_cases import linear_shared
+from tests.codegen.harness import check_networks, kernel_names, sites
 from tests.networks import Builder
 
 
@@ -52,3 +56,23 @@ def test_few_runs_are_written_out_and_many_are_looked_up() -> None:
 def test_packed_weights_cost_more_than_bytes() -> None:
     costs = [weighted.cost(layer(bits)[0], 6.0) for bits in ((8, 8), (8, 4), (4, 4))]
     assert costs[0] < costs[1] < costs[2]
+
+
+def test_biases_of_layers_with_one_multiplier_take_two_bytes_where_they_fit() -> None:
+    for per_channel in (False, True):
+        _, op = layer((8, 8, 4), per_channel=per_channel)
+        op = replace(op, bias=np.array([-(1 << 17), 4, 12], dtype=np.int32))
+        [biases] = [array for array in weighted.arrays(op, "") if array.suffix == "_b"]
+        assert (biases.ctype, biases.values) == (
+            ("int32_t", tuple(op.bias.tolist())) if per_channel else ("int16_t", (-(1 << 15), 1, 3))
+        )
+        assert weighted.bias_unit(replace(op, bias=op.bias + 1)) is None
+
+
+@pytest.mark.host
+def test_short_biases_compute_what_the_interpreter_computes(tmp_path: Path) -> None:
+    [case] = check_networks([linear_shared()], tmp_path)
+    assert all(kernel == "linear_plain" for kernel in kernel_names(case))
+    units = {weighted.bias_unit(op) for op in case.network.ops if isinstance(op, Linear)}
+    assert len(units - {None, 1}) > 1
+    assert {None, 1} < units
