@@ -20,15 +20,18 @@ def iterate(source: Any, batch_size: int, generator: torch.Generator | None) -> 
 
     Args:
         source: the samples.
-        batch_size: samples per batch; a ``DataLoader`` keeps its own.
+        batch_size: samples per batch; a ``DataLoader`` keeps its own. A single sample that is left at the end of a
+            shuffled `Split` goes into the batch before.
         generator: shuffles if given; a ``DataLoader`` shuffles as it was told, from torch's global generator.
     """
     if isinstance(source, Split):
         total = len(source)
         order = torch.arange(total) if generator is None else torch.randperm(total, generator=generator)
         x, y = torch.from_numpy(source.x), torch.from_numpy(np.asarray(source.y))
-        for first in range(0, total, batch_size):
-            chosen = order[first : first + batch_size]
+        chunks = [order[first : first + batch_size] for first in range(0, total, batch_size)]
+        if generator is not None and len(chunks) > 1 and len(chunks[-1]) == 1 < batch_size:
+            chunks[-2:] = [torch.cat(chunks[-2:])]  # batch norms cannot train on a single vector
+        for chosen in chunks:
             yield x[chosen], y[chosen]
         return
     loader: Any = source

@@ -30,6 +30,18 @@ def test_shuffling_keeps_pairs_and_follows_its_generator() -> None:
     assert sorted(labels(1)) == list(range(10))
 
 
+def test_no_sample_is_left_alone_in_training() -> None:
+    def sizes(batch_size: int, generator: torch.Generator | None) -> list[int]:
+        return [len(x) for x, _ in iterate(SPLIT, batch_size, generator)]
+
+    shuffled = torch.Generator().manual_seed(0)
+    assert sizes(3, shuffled) == [3, 3, 4]
+    assert sizes(9, shuffled) == [10]
+    assert sizes(1, shuffled) == [1] * 10
+    assert sizes(3, None) == [3, 3, 3, 1]
+    assert list(iterate(Split(X[:0].numpy(), Y[:0].numpy()), 4, shuffled)) == []
+
+
 def test_data_sets_and_loaders() -> None:
     dataset = TensorDataset(X, Y)
     assert len(list(iterate(dataset, 4, None))) == 3
