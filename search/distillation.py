@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Learning from a trained network's answers besides the targets: what a search has made small keeps more of them.
 
-both = Distillation(criterion, seed)
-train_epoch(model, both.batches(loader), both, optimizer)
+    both = Distillation(criterion, seed)
+    train_epoch(model, both.batches(loader), both, optimizer)
+
+`Distillation` has the formula and its source.
 """
 
 from __future__ import annotations
