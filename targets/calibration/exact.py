@@ -25,6 +25,9 @@ WIDE = {8: 230_000, 4: 205_000}
 IMMEDIATE = 2047
 """Greatest offset of a load of RISC-V."""
 
+FAR = 128
+"""Least offset that a load of eight codes of the vector extension cannot hold."""
+
 GROUP = {4: 13_000, 2: 41_000}
 """By width of weights, products with random ones that add up to 16 bits, times the span of codes."""
 
@@ -198,6 +201,54 @@ def _flushes(at: Geometry) -> float:
     return float(_steps(at) * _blocks(at) * -(-_padded(at) // group))
 
 
+def _lines(at: Geometry) -> tuple[int, int]:
+    """Blocks of neighbouring pixels of each output row of `codegen/rv32/depthwise`, and pixels of a block."""
+    if at.op != "depthwise":
+        return 0, 0
+    inner, width = at.output[1] - _borders(at), int(at.kernel[1])
+    size = max(1, min(4, inner))
+    while size > 1 and ((size - 1) * at.stride[1] + width - 1) * int(at.cin) > IMMEDIATE:
+        size -= 1
+    return -(-inner // size), size
+
+
+def _line_loads(at: Geometry) -> float:
+    """Elements that its blocks load, for each channel anew."""
+    count, size = _lines(at)
+    columns = len({pixel * at.stride[1] + tap for pixel in range(size) for tap in range(int(at.kernel[1]))})
+    return float(at.output[0] * count * int(at.cout) * int(at.kernel[0]) * columns)
+
+
+def _line_pixels(at: Geometry) -> float:
+    """Pixels of all its blocks, those that are computed twice included."""
+    count, size = _lines(at)
+    return float(at.output[0] * count * size)
+
+
+def _eights(at: Geometry) -> float:
+    """Eights of channels of all widths, of pairs of pixels, of `codegen/mve_depthwise`."""
+    return at.share * _pairs(at) * -(-int(at.cin) // 8) if at.op == "depthwise" else 0.0
+
+
+def _far(at: Geometry) -> int:
+    """Loads of a window of two pixels whose offset takes an instruction."""
+    offsets = (tap + pixel * at.stride[1] for pixel in range(2) for tap in range(int(at.kernel[1])))
+    return int(at.kernel[0]) * sum(offset * int(at.cin) >= FAR for offset in offsets)
+
+
+def _ring_rows(at: Geometry) -> float:
+    """Rows that it puts into a ring, padding included: none where rows can be read where they lie."""
+    if at.op != "depthwise" or (not _clipped(at) and int(at.cin) % 8 == 0):
+        return 0.0
+    return at.share * ((at.output[0] - 1) * at.stride[0] + int(at.kernel[0]))
+
+
+def _ragged(at: Geometry, bits: int) -> float:
+    """Elements written with so many bits, of layers whose rows end within a byte where they are read or written."""
+    ends = any(int(at.cout) * width % 8 for width in (at.packed, at.a_bits))
+    return float(int(at.cout) * at.positions * (at.packed == bits and ends))
+
+
 def _borders(at: Geometry) -> int:
     """Output columns whose window does not lie inside the input."""
     reach = at.source[1] - int(at.kernel[1])
@@ -205,6 +256,9 @@ def _borders(at: Geometry) -> int:
 
 
 EXACT: Mapping[str, Callable[[Geometry], float]] = {
+    "ragged8": lambda at: _ragged(at, 8),
+    "ragged4": lambda at: _ragged(at, 4),
+    "ragged2": lambda at: _ragged(at, 2),
     "turns": lambda at: float(_pairs(at) * _blocks(at) * _turns(at)[1]),
     "turn_words": _turn_words,
     "wide_words": _wide_words,
@@ -231,6 +285,18 @@ EXACT: Mapping[str, Callable[[Geometry], float]] = {
     "step_products": lambda at: float(_steps(at) * _step(at) * int(at.cout) * _padded(at)),
     "step_codes": lambda at: float(_steps(at) * _step(at) * int(at.cout)),
     "flushes": _flushes,
+    "line_calls": lambda at: at.share * at.output[0] * _lines(at)[0],
+    "line_channels": lambda at: float(at.output[0] * _lines(at)[0] * int(at.cout)),
+    "line_taps": lambda at: float(at.output[0] * _lines(at)[0] * int(at.cout) * int(at.kernel[0]) * int(at.kernel[1])),
+    "line_loads": _line_loads,
+    "line_codes": lambda at: _line_pixels(at) * int(at.cout),
+    "line_products": lambda at: _line_pixels(at) * int(at.cout) * int(at.kernel[0]) * int(at.kernel[1]),
+    "border_copies": lambda at: at.share * _borders(at) * at.output[0] * int(at.kernel[0]) * int(at.kernel[1]),
+    "window_eights": _eights,
+    "window_taps": lambda at: _eights(at) * int(at.kernel[0]) * int(at.kernel[1]),
+    "far_taps": lambda at: _eights(at) * _far(at),
+    "ring_rows": _ring_rows,
+    "ring_vectors": lambda at: _ring_rows(at) * -(-at.source[1] * int(at.cin) // 16),
     "border_codes": lambda at: float(_borders(at) * at.output[0] * int(at.cout)),
     "border_taps": lambda at: float(_borders(at) * at.output[0] * int(at.cout) * int(at.kernel[0]) * int(at.kernel[1])),
 }

@@ -29,8 +29,15 @@ FeatureName = Literal[
     "channels",
     "weights",
     "outputs",
+    "outputs8",
     "outputs4",
     "outputs2",
+    "ragged8",
+    "ragged4",
+    "ragged2",
+    "positions8",
+    "positions4",
+    "positions2",
     "blocks2",
     "blocks4",
     "pair_blocks2",
@@ -73,6 +80,18 @@ FeatureName = Literal[
     "step_products",
     "step_codes",
     "flushes",
+    "line_calls",
+    "line_channels",
+    "line_taps",
+    "line_loads",
+    "line_codes",
+    "line_products",
+    "border_copies",
+    "window_eights",
+    "window_taps",
+    "far_taps",
+    "ring_rows",
+    "ring_vectors",
     "border_codes",
     "border_taps",
 ]
@@ -89,8 +108,15 @@ FEATURES: Mapping[FeatureName, str] = MappingProxyType(
         "channels": "output channels",
         "weights": "weights",
         "outputs": "elements written",
+        "outputs8": "elements written with 8 bits",
         "outputs4": "elements written with 4 bits",
         "outputs2": "elements written with 2 bits",
+        "ragged8": "elements written with 8 bits that come in rows which end within a byte",
+        "ragged4": "elements written with 4 bits that come or go in rows which end within a byte",
+        "ragged2": "elements written with 2 bits that come or go in rows which end within a byte",
+        "positions8": "output positions, their elements with 8 bits",
+        "positions4": "output positions, their elements with 4 bits",
+        "positions2": "output positions, their elements with 2 bits",
         "blocks2": "positions x pairs of output channels, rounded up",
         "blocks4": "positions x fours of output channels, rounded up",
         "pair_blocks2": "pairs of positions x pairs of output channels",
@@ -133,6 +159,18 @@ FEATURES: Mapping[FeatureName, str] = MappingProxyType(
         "step_products": "products of all steps, those of positions that are computed twice included",
         "step_codes": "elements of all steps",
         "flushes": "how often packed sums are taken apart",
+        "line_calls": "blocks of up to four pixels of a row, of depthwise layers",
+        "line_channels": "the same times channels",
+        "line_taps": "the same times channels and taps",
+        "line_loads": "elements that these blocks load, for each channel anew",
+        "line_codes": "elements of these blocks, those that are computed twice included",
+        "line_products": "the same times taps",
+        "border_copies": "positions whose window reaches into padding at its sides, times taps",
+        "window_eights": "pairs of positions x eights of channels of all widths, of depthwise layers",
+        "window_taps": "the same times taps",
+        "far_taps": "those of them whose address is computed first",
+        "ring_rows": "rows that depthwise layers copy into a ring, padding included",
+        "ring_vectors": "sixteens of codes of these rows",
         "border_codes": "elements written whose window reaches into padding at its sides",
         "border_taps": "the same times taps",
     }
@@ -201,8 +239,12 @@ _FORMULAS: Mapping[FeatureName, _Formula] = {
     "channels": lambda at, _: at.cout * 1.0,
     "weights": lambda at, _: at.cout * at.depth,
     "outputs": lambda at, _: at.cout * at.positions,
+    "outputs8": lambda at, _: at.cout * (at.positions * (at.packed == 8)),
     "outputs4": lambda at, _: at.cout * (at.positions * (at.packed == 4)),
     "outputs2": lambda at, _: at.cout * (at.positions * (at.packed == 2)),
+    "positions8": lambda at, _: at.share * (at.positions * (at.packed == 8)),
+    "positions4": lambda at, _: at.share * (at.positions * (at.packed == 4)),
+    "positions2": lambda at, _: at.share * (at.positions * (at.packed == 2)),
     "blocks2": lambda at, ceil: ceil(at.cout, 2) * at.positions,
     "blocks4": lambda at, ceil: ceil(at.cout, 4) * at.positions,
     "pair_blocks2": lambda at, ceil: ceil(at.cout, 2) * _pairs(at),
@@ -222,6 +264,9 @@ _FORMULAS: Mapping[FeatureName, _Formula] = {
 }
 
 SMOOTH: Mapping[FeatureName, FeatureName] = {
+    "ragged8": "outputs",
+    "ragged4": "outputs",
+    "ragged2": "outputs",
     "turns": "block_depth",
     "turn_words": "block_depth",
     "wide_words": "block_depth",
@@ -248,33 +293,40 @@ SMOOTH: Mapping[FeatureName, FeatureName] = {
     "step_products": "macs",
     "step_codes": "outputs",
     "flushes": "block_depth",
+    "line_calls": "positions",
+    "line_channels": "outputs",
+    "line_taps": "macs",
+    "line_loads": "macs",
+    "line_codes": "outputs",
+    "line_products": "macs",
+    "border_copies": "taps",
+    "window_eights": "outputs",
+    "window_taps": "macs",
+    "far_taps": "macs",
+    "ring_rows": "rows",
+    "ring_vectors": "inputs",
     "border_codes": "outputs",
     "border_taps": "macs",
 }
 """Instead of each exact count, one that a search can follow."""
 
+ONLY_PLAIN: tuple[FeatureName, ...] = (
+    *("outputs8", "ragged8", "ragged4", "ragged2"),
+    *("positions8", "positions4", "positions2"),
+)
+"""Features of ops without weights alone: where nothing is multiplied, what an element costs hangs on its two widths."""
+
 PLAIN: tuple[FeatureName, ...] = (
-    "layer",
-    "rows",
-    "positions",
-    "taps",
-    "inputs",
-    "outputs",
-    "outputs4",
-    "outputs2",
-    "blocks4",
-    "output_rows",
-    "macs_inside",
-    "mac_words",
-    "copied_words",
-    "copied_bytes",
+    *("layer", "rows", "positions", "taps", "inputs", "outputs", "blocks4", "output_rows"),
+    *("macs_inside", "mac_words", "copied_words", "copied_bytes", "outputs4", "outputs2"),
+    *ONLY_PLAIN,
 )
 """Features of ops without weights."""
 
 
 def names(at: Geometry) -> tuple[FeatureName, ...]:
     """The features that mean something for an op."""
-    return tuple(FEATURES) if at.w_bits is not None else PLAIN
+    return PLAIN if at.w_bits is None else tuple(name for name in FEATURES if name not in ONLY_PLAIN)
 
 
 def feature(name: FeatureName, at: Geometry, ceil: CeilDiv = ceil_div) -> Number:

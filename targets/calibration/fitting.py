@@ -16,9 +16,17 @@ from plinio_deploy.targets.calibration.attributes import attributes
 from plinio_deploy.targets.calibration.choice import learn
 from plinio_deploy.targets.calibration.features import feature, form, names
 from plinio_deploy.targets.calibration.geometry import Geometry
-from plinio_deploy.targets.luts import Bits, Choice, LayerErrors, Lut, ResidualTable, Term
+from plinio_deploy.targets.luts import Bits, Choice, FeatureName, LayerErrors, Lut, ResidualTable, Term
 
-RIDGE = 1e-5
+COMMON, OWN = 1e-4, 0.1
+"""Ridges on what a count costs at every width of weights, and on what it costs more at one of them.
+
+Most of a kernel does the same at every width; where few layers were measured, what one adds must not be made up.
+"""
+
+WRITTEN: frozenset[FeatureName] = frozenset({"outputs4", "outputs2"})
+"""Counts that cost the same at every width of weights: codes are packed in one way, whatever was multiplied."""
+
 Key = tuple[str, int | None, int, str]
 """Op, widths of weights and activations, kernel."""
 
@@ -132,7 +140,11 @@ def _terms(members: Sequence[Point]) -> dict[Key, Term]:
         for key, part in zip(point.keys, point.parts, strict=True):
             counts[row, keys.index(key)] = [float(feature(name, part)) for name in features]
     values = np.array([point.value for point in members])
-    found = nnls.solve(counts.reshape(len(members), -1) / values[:, None], np.ones(len(values)), RIDGE)
+    own = counts * [name not in WRITTEN for name in features]
+    columns = np.concatenate([counts.sum(axis=1), own.reshape(len(members), -1)], axis=1)
+    ridge = np.repeat([COMMON, OWN], [len(features), len(keys) * len(features)])
+    solved = nnls.solve(columns / values[:, None], np.ones(len(values)), ridge).reshape(1 + len(keys), -1)
+    found = solved[0] + solved[1:]
     return {
         key: Term(
             op=members[0].at.op,
@@ -141,7 +153,7 @@ def _terms(members: Sequence[Point]) -> dict[Key, Term]:
             a_bits=cast("Bits", key[2]),
             coefficients={name: _short(value) for name, value in zip(features, values, strict=True) if value > 0},
         )
-        for key, values in zip(keys, found.reshape(len(keys), len(features)), strict=True)
+        for key, values in zip(keys, found, strict=True)
     }
 
 

@@ -9,13 +9,13 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 
-def solve(a: FloatArray, b: FloatArray, ridge: float = 0.0) -> FloatArray:
+def solve(a: FloatArray, b: FloatArray, ridge: float | FloatArray = 0.0) -> FloatArray:
     """The ``x >= 0`` that minimizes ``|a x - b|^2 + ridge |x|^2``, columns scaled to unit length.
 
     Args:
         a: ``(rows, columns)``.
         b: ``(rows,)``.
-        ridge: keeps coefficients of almost equal columns apart.
+        ridge: keeps coefficients of almost equal columns apart; one number, or one per column.
 
     Returns:
         ``(columns,)``.

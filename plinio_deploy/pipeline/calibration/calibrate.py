@@ -24,7 +24,7 @@ from plinio_deploy.targets.calibration.geometry import Geometry, of_op
 from plinio_deploy.targets.luts import Lut, Validation
 from plinio_deploy.targets.schema import Target
 
-FIT, HELD_OUT = "fit", "held out 2"
+FIT, HELD_OUT = "fit", "held out 4"
 """Names of the two designs: drawn alike, never the same layers."""
 
 HELD_OUT_SHARE = 0.3
@@ -106,8 +106,9 @@ def validate_table(name: str, terminal: Terminal) -> Lut:
 
 def check(lut: Lut, target: Target, terminal: Terminal, effort: Effort) -> Validation:
     """Errors on layers and networks that no fit ever sees."""
-    seen = set(design.layers(FIT, effort.share, effort.typical))
-    drawn = design.layers(HELD_OUT, HELD_OUT_SHARE * effort.share, effort.typical)
+    seen = {*design.layers(FIT, effort.share, effort.typical), *_further(effort)}
+    share = HELD_OUT_SHARE * effort.share
+    drawn = design.layers(HELD_OUT, share, effort.typical) + design.ragged(HELD_OUT, share, effort.typical)
     specs = [spec for spec in drawn if spec not in seen]
     return validate(lut, target, terminal, specs, HELD_OUT)
 
@@ -120,12 +121,20 @@ def is_stale(lut: Lut, target: Target) -> bool:
 def make(target: Target, terminal: Terminal, effort: Effort) -> Lut:
     """Measure the design and fit; see `calibrate`."""
     specs = complete(design.layers(FIT, effort.share, effort.typical), target, effort.typical)
+    specs += _further(effort)
     terminal.note(f"{target.name}: {len(specs)} layers")
     found = measure(specs, target, terminal, "fit")
     if not found.points:
         raise DeviceError(f"{target.name} counted nothing")
     choices = _choices(specs, target)
     return fit(found.points, choices, _origin(target, found.runs))
+
+
+def _further(effort: Effort) -> list[Spec]:
+    """Layers of the fit that are not drawn by chance alone."""
+    share, typical = effort.share, effort.typical
+    ragged, moves = design.ragged(FIT, share, typical), design.moves(FIT, share, typical)
+    return [*ragged, *moves, *design.late(FIT, share), *design.mixed(f"{FIT} again", share, typical)]
 
 
 def measure(specs: Sequence[Spec], target: Target, terminal: Terminal, name: str) -> Measured:
@@ -184,9 +193,11 @@ def _choices(specs: Sequence[Spec], target: Target) -> Mapping[Geometry, str]:
         if len(spec.w_bits) == 1:
             groups.setdefault(_group(spec), spec)
     asked = [more for spec in groups.values() for more in design.more("choice", spec, LOOKED_AT)]
+    asked += design.ragged("choice", LOOKED_AT / design.RAGGED / 2) + design.mixed("choice", 4.0)
     networks = bench.layer_networks(asked, "look")
     kernels = bench.kernels_of(networks, target)
-    return {of_op(network, op)[0]: kernels[op.name] for network in networks for op in network.ops if op.name in kernels}
+    ops = [(network, op) for network in networks for op in network.ops if op.name in kernels]
+    return {part: kernels[op.name] for network, op in ops for part in of_op(network, op)}
 
 
 def _sample() -> list[Network]:

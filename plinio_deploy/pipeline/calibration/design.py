@@ -42,16 +42,42 @@ _KERNELS = ((3, 3), (3, 3), (3, 3), (3, 3), (3, 3), (5, 5), (1, 3), (1, 5), (1, 
 _SIZES = (4, 5, 6, 7, 8, 8, 10, 12, 16, 16, 20, 24, 32)
 
 
+_LENGTHS = (5, 7, 9, 11, 13, 15, 17, 21, 27, 33, 35, 45, 50, 54, 63, 77, 90, 99, 130, 187, 250, 321)
+"""Of vectors whose rows end within a word, or within a byte."""
+
+RAGGED = 14
+"""Linear layers with vectors of such lengths, for each pair of widths."""
+
+MOVES: Mapping[str, int] = {"add": 2, "requantize": 3, "copy": 1, "pool": 3, "max_pool": 2}
+"""Layers for each width of activations and number of channels, of ops without weights."""
+
+
+_MANY = (40, 48, 51, 64, 72, 82, 89, 96, 112, 128)
+
+LATE = {"pointwise": 24, "depthwise": 12}
+"""Layers of many channels and few positions, as networks end, for 8 and for 4 bits of activations."""
+
+
 class _Draw:
-    def __init__(self, seed: str) -> None:
+    def __init__(self, seed: str, fixed: int | None = None) -> None:
         self.rng = random.Random(seed)  # noqa: S311 - a design of experiments, no secret
+        self.fixed = fixed
 
     def channels(self) -> int:
+        if self.fixed is not None:
+            return self.fixed
         return self.rng.choice(_ROUND if self.rng.random() < 0.7 else _ODD)
 
     def size(self) -> tuple[int, int]:
         first = self.rng.choice(_SIZES)
         return (first, first) if self.rng.random() < 0.7 else (first, self.rng.choice(_SIZES))
+
+    def late(self, op: str) -> Spec:
+        channels, side = self.rng.choice(_MANY), self.rng.choice((2, 2, 3, 4, 5))
+        if op == "depthwise":
+            stride = self.strides()
+            return Spec("conv", channels, channels, (side, side), (3, 3), stride, centred=True, groups=channels)
+        return Spec("conv", channels, self.rng.choice(_MANY), (side, side))
 
     def strides(self) -> tuple[int, int]:
         return (2, 2) if self.rng.random() < 0.25 else (1, 1)
@@ -93,6 +119,9 @@ class _Draw:
     def linear(self) -> Spec:
         wide = (8, 10, 16, 24, 30, 32, 48, 64, 96, 100, 128, 192, 256, 384, 640)
         return Spec("linear", self.rng.choice(wide), self.rng.choice((2, 3, 8, 10, 12, 16, 21, 32, 48, 64, 100, 128)))
+
+    def ragged(self) -> Spec:
+        return Spec("linear", self.rng.choice(_LENGTHS), self.rng.choice((*_LENGTHS[:14], 4, 8, 12, 16, 24, 32, 64)))
 
     def pool(self) -> Spec:
         channels, size = self.channels(), self.size()
@@ -145,6 +174,49 @@ def more(part: str, like: Spec, count: int, typical: float = TYPICAL) -> list[Sp
     ]
 
 
+def ragged(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec]:
+    """Linear layers as pruning leaves them behind: vectors of any length."""
+    found = []
+    for w_bits, a_bits in WIDTHS:
+        draw = _Draw(f"{part} ragged {w_bits} {a_bits}")
+        for _ in range(math.ceil(RAGGED * share)):
+            spec = _drawn(draw, "ragged", typical)
+            found.append(replace(spec, w_bits=(w_bits,), a_bits=a_bits, out_bits=_out_bits(draw, "linear", a_bits)))
+    return found
+
+
+def late(part: str, share: float = 1.0) -> list[Spec]:
+    """Layers as they are at the end of networks, most of them of several widths."""
+    found = []
+    for op, count in LATE.items():
+        for a_bits in (8, 4):
+            draw = _Draw(f"{part} late {op} {a_bits}")
+            for _ in range(math.ceil(count * share)):
+                spec = draw.late(op)
+                w_bits = draw.widths(spec.cout) if draw.rng.random() < 0.6 else (draw.rng.choice((8, 4, 2)),)
+                found.append(replace(spec, w_bits=w_bits, a_bits=a_bits, out_bits=_out_bits(draw, op, a_bits)))
+    return found
+
+
+def mixed(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec]:
+    """Layers of several widths."""
+    return list(_mixed(part, share, typical))
+
+
+def moves(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec]:
+    """Ops without weights at every number of channels: what an element costs hangs on how rows end, in jumps."""
+    found = []
+    for op, count in MOVES.items():
+        for a_bits in (8, 4, 2):
+            for channels in sorted({*_ROUND, *_ODD}):
+                draw = _Draw(f"{part} moves {op} {a_bits} {channels}", channels)
+                for index in range(math.ceil(count * share)):
+                    wanted = (a_bits, *(bits for bits in (8, 4, 2) if bits != a_bits))[index]
+                    out_bits = wanted if op in ("requantize", "add") else _out_bits(draw, op, a_bits)
+                    found.append(replace(_drawn(draw, op, typical), a_bits=a_bits, out_bits=out_bits))
+    return found
+
+
 def _kind(spec: Spec) -> str:
     if spec.op != "conv":
         return spec.op
@@ -183,6 +255,7 @@ def _drawn(draw: _Draw, op: str, typical: float) -> Spec:
         "pointwise": draw.pointwise,
         "depthwise": draw.depthwise,
         "linear": draw.linear,
+        "ragged": draw.ragged,
         "pool": draw.pool,
         "max_pool": draw.max_pool,
         "copy": draw.copy,

@@ -98,6 +98,17 @@ def test_layers_outside_the_fit_are_predicted_and_kernels_told_apart(lut: Lut) -
     assert lut.fit.p95 < 0.01
 
 
+def test_a_width_of_few_layers_costs_what_the_others_do() -> None:
+    rng = random.Random(8)
+    many = [conv(rng) for _ in range(60)]
+    few = [conv(rng, w_bits=2, out_bits=bits) for bits in (8, 8, 4)]
+    found = fit([Point((at,), "fast", fast(at)) for at in (*many, *few)], {}, ORIGIN)
+    unseen = [conv(rng, w_bits=2, out_bits=8) for _ in range(30)]
+    assert np.median([abs(found.predict(at) / fast(at) - 1) for at in unseen]) < 0.02
+    packed = {row.coefficients.get("outputs4", 0.0) for row in found.terms}
+    assert len(packed) == 1
+
+
 def test_what_the_form_cannot_say_is_interpolated() -> None:
     def odd(at: Geometry) -> float:
         return fast(at) * (1.3 if at.cin == 8 else 1.0)

@@ -4,13 +4,20 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plinio_deploy.codegen.dsp.columns import columns
-from plinio_deploy.codegen.kernel import Site
+from plinio_deploy.codegen.emit import Emitter
+from plinio_deploy.codegen.kernel import Kernel, Site
+from plinio_deploy.codegen.mve_depthwise import products as mve_products
+from plinio_deploy.codegen.ops.depthwise_mve import DepthwiseMve
+from plinio_deploy.codegen.ops.depthwise_rv32 import DepthwiseRv32
+from plinio_deploy.codegen.rv32.depthwise import products as rv32_products
 from plinio_deploy.codegen.rv32.gemm import block_pixels, gemm_of
 from plinio_deploy.network import Conv, Linear, Network
 from plinio_deploy.pipeline.calibration.micro import Builder, Spec
@@ -87,6 +94,47 @@ def test_addresses_are_those_of_the_loops(spec: Spec) -> None:
             assert EXACT["copied_bytes"](at) == 0
         if row % 2 == 1:
             assert EXACT["copied_words"](at) < at.positions * row / 4
+
+
+def variables(kernel: Kernel, spec: Spec, isa: str) -> tuple[Geometry, Any]:
+    """A layer, and what a template is told about it; None if the kernel cannot execute it."""
+    network, at = built(spec)
+    site = Site.of(network, network.ops[0], frozenset((isa,)), may_alias=False)
+    emitter = cast("Emitter", SimpleNamespace(array=str))
+    return at, kernel.variables(site, emitter) if kernel.handles(site) else None
+
+
+@settings(max_examples=60, deadline=None)
+@given(specs())
+def test_blocks_of_pixels_are_those_of_the_code_generator(spec: Spec) -> None:
+    at, told = variables(DepthwiseRv32(), spec, "rv32im")
+    if told is None:
+        return
+    plan = told["plan"]
+    blocks = at.output[0] * -(-(plan.end - plan.begin) // plan.block)
+    channels, taps = int(at.cout), int(at.kernel[0]) * int(at.kernel[1])
+    assert EXACT["line_calls"](at) == blocks
+    assert EXACT["line_taps"](at) == blocks * channels * taps
+    assert EXACT["line_products"](at) == blocks * plan.block * channels * taps
+    assert EXACT["border_copies"](at) == at.output[0] * len(plan.borders) * taps
+    loads = [line for line in rv32_products(plan.row, plan.block) if line.startswith(("lb t", "lbu t"))]
+    assert EXACT["line_loads"](at) == blocks * channels * len(loads)
+
+
+@settings(max_examples=60, deadline=None)
+@given(specs())
+def test_windows_of_eight_channels_are_those_of_the_code_generator(spec: Spec) -> None:
+    at, told = variables(DepthwiseMve(), spec, "mve")
+    if told is None:
+        return
+    assert (EXACT["ring_rows"](at) == 0) == told["direct"]
+    if told["pixels"] == 1:
+        return
+    lines = mve_products(told["what"], 2)
+    turns = at.output[0] * -(-at.output[1] // 2) * -(-int(at.cin) // 8)
+    assert EXACT["window_taps"](at) == turns * sum(line.startswith("vldrb.s16 q0") for line in lines)
+    far = [line for line in lines if line.startswith("addw r2")]
+    assert EXACT["far_taps"](at) == turns * len(far)
 
 
 @pytest.mark.parametrize("name", EXACT)

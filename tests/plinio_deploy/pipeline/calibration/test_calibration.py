@@ -39,6 +39,24 @@ def test_the_design_covers_every_op_at_every_width() -> None:
     assert any(part.share < 1 for part in parts)
 
 
+def test_ops_without_weights_are_measured_at_every_number_of_channels() -> None:
+    found = Counter((spec.op, spec.a_bits, spec.cin) for spec in design.moves("fit"))
+    for op, count in design.MOVES.items():
+        channels = {cin for name, _, cin in found if name == op}
+        assert len(channels) > 20
+        assert all(found[op, a_bits, cin] == count for a_bits in (8, 4, 2) for cin in channels)
+    assert {spec.out_bits for spec in design.moves("fit") if spec.op == "requantize" and spec.a_bits == 4} == {8, 4, 2}
+
+
+def test_what_pruning_leaves_behind_is_measured_too() -> None:
+    ends = {spec.cin * spec.a_bits % 8 for spec in design.ragged("fit")}
+    assert ends > {0}
+    late = design.late("fit")
+    assert all(spec.output[0] <= 5 and spec.cout >= 40 for spec in late)
+    assert any(len(set(spec.w_bits)) > 1 for spec in late)
+    assert design.mixed("fit") != design.mixed("fit again")
+
+
 def test_layers_of_a_design_have_the_sizes_that_were_asked_for() -> None:
     spec = Spec("conv", 8, 16, (9, 7), (3, 5), (2, 2), w_bits=(8, 4), a_bits=4, out_bits=4)
     network = bench.layer_networks([spec], "x")[0]
