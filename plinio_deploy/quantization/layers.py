@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from plinio_deploy.quantization.graph import AvgPool, Conv, Linear, MaxPool, Padding
 from plinio_deploy.quantization.quantizers import WeightQuantizer
+from plinio_deploy.quantization.rounding import sums_of_the_chip
 
 
 class QuantLayer(nn.Module):
@@ -86,6 +87,25 @@ def apply_layer(operator: Conv | Linear, x: Tensor, weight: Tensor, bias: Tensor
     padded, inside = _split_padding(wide, operator.padding)
     result = functional.conv2d(padded, weight, bias, operator.stride, inside, operator.dilation, operator.groups)
     return result.squeeze(2) if operator.spatial == 1 else result
+
+
+def exact_layer(operator: Conv | Linear, x: Tensor, weight: Tensor, bias: Tensor, steps: Sequence[Tensor]) -> Tensor:
+    """What a layer computes before it rounds, such that it rounds to the codes of the chip; without gradients.
+
+    Products of codes are summed in ``x``'s type: exact in float32 for sums below 2^24.
+
+    Args:
+        operator: of the layer.
+        x: on its grid, ``(N, ...)``.
+        weight: on its grid.
+        bias: real, ``(C_out,)``.
+        steps: of ``x``, of the weights (``(C_out,)``) and of the output.
+    """
+    source, own, target = (step.double() for step in steps)
+    codes = torch.round(weight / own.view(-1, *(1,) * (weight.dim() - 1))).to(x)
+    sums = apply_layer(operator, torch.round(x / source.to(x)), codes, None)
+    channel = -1 if isinstance(operator, Linear) else 1
+    return sums_of_the_chip(sums.movedim(channel, -1), bias, source * own, target).movedim(-1, channel)
 
 
 def window_sum(operator: AvgPool, x: Tensor) -> Tensor:

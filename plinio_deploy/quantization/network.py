@@ -33,7 +33,7 @@ from plinio_deploy.quantization.graph import (
     PostProcess,
     Reshape,
 )
-from plinio_deploy.quantization.layers import QuantLayer, apply_layer, pad, window_max, window_sum
+from plinio_deploy.quantization.layers import QuantLayer, apply_layer, exact_layer, pad, window_max, window_sum
 from plinio_deploy.quantization.layout import Place, places
 from plinio_deploy.quantization.norms import ChannelNorm, fold_norms, per_channel, restore_norms
 from plinio_deploy.quantization.parts import Mode, make_layers, make_quantizers
@@ -133,7 +133,7 @@ class QuantNetwork(nn.Module):
         if isinstance(operator, Input):
             return self._finish(node, inputs[operator.index])
         if isinstance(operator, Conv | Linear):
-            return self._finish(node, self._layer(node, operator, operands[0]))
+            return self._finish(node, self._layer(node, operator, operands[0])).to(operands[0].dtype)
         if isinstance(operator, Concat):
             return torch.cat(
                 [self._join(node, name, x) for name, x in zip(node.inputs, operands, strict=True)], operator.dim
@@ -318,9 +318,11 @@ class QuantNetwork(nn.Module):
             weight = weight * per_channel(factor, weight)
             bias = constant if mask is None else constant * mask
         if self.mode == "quantized" and self._rounds_bias(node):
-            unit = self._step(node.inputs[0]) * layer.steps(factor).detach().double()
-            target = self.quantizer(node.name)
-            nudged = target.signed and node.saturation.low < 0
+            unit = self._step(node.inputs[0])
+            own, target = layer.steps(factor).detach().double(), self.quantizer(node.name)
+            if not (self.training or torch.is_grad_enabled()):
+                return exact_layer(operator, x, weight, bias, (unit, own, self._step(node.name)))
+            nudged, unit = target.signed and node.saturation.low < 0, unit * own
             rounded = representable_bias(bias, unit, unit / self._step(node.name), target.bits, nudged=nudged)
             bias = bias + (rounded - bias).detach()
         return apply_layer(operator, x, weight, bias)

@@ -11,6 +11,8 @@ and 0. The chip rounds it up; a nudge, no larger than what float32 gets wrong an
 A nudge also rounds up what lies this close below any other threshold, and is most of what float32 gets wrong. So there
 is none where a ReLU follows, which leaves no such threshold, nor where a unit of the sum is so small a part of a code
 that hardly any sum falls on it.
+
+All that is for training. In eval mode without gradients `sums_of_the_chip` leaves nothing to luck.
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ from plinio_deploy.fixedpoint import ROUNDING_BITS
 
 NUDGE = 2.0**-23
 """As a part of the output's range of codes."""
+
+
+TIE = 2.0**-34
+"""Output codes. The chip floors multiples of 2^-32 of a code: so much more never takes another sum over a threshold."""
 
 
 def least_nudged(bits: int) -> float:
@@ -55,12 +61,32 @@ def representable_bias(bias: Tensor, unit: Tensor, scale: Tensor, bits: int = 8,
     """
     with torch.no_grad():
         scale64 = scale.double()
-        step = torch.exp2(-preferred_shift(scale64.max()))
-        multiplier = torch.clamp(torch.round(scale64 * step * 2.0**32), min=1.0)
-        # Half a code as the chip has it: 0.5 / scale but for the multiplier's rounding.
-        half = 2.0**31 / multiplier * step
-        codes = bias.double() / unit.double() + half
-        rounded: Tensor = torch.round(codes / step) * step - half
+        whole, ratio = _constants(bias, unit, scale64)
+        rounded: Tensor = whole - 0.5 / ratio
         if nudged:
             rounded = rounded + torch.where(scale64 < least_nudged(bits), 0.0, NUDGE * 2**bits / scale64)
         return (rounded * unit.double()).to(bias)
+
+
+def sums_of_the_chip(sums: Tensor, bias: Tensor, unit: Tensor, step: Tensor) -> Tensor:
+    """What the chip rounds to codes, as real numbers that round to the same codes here: half to even, in float64.
+
+    Args:
+        sums: of products of codes, ``(N, ..., C)``, exact.
+        bias: real, ``(C,)``.
+        unit: real value of one unit of the sum, ``(C,)``.
+        step: of the output, 0-dim.
+    """
+    whole, ratio = _constants(bias, unit, unit.double() / step.double())
+    codes = (sums.double() + whole) * ratio - (0.5 - TIE)
+    return codes * step.double()
+
+
+def _constants(bias: Tensor, unit: Tensor, scale64: Tensor) -> tuple[Tensor, Tensor]:
+    """What the chip adds to a sum, rounding half included, in its units; and codes per unit by its multiplier."""
+    step = torch.exp2(-preferred_shift(scale64.max()))
+    multiplier = torch.clamp(torch.round(scale64 * step * 2.0**32), min=1.0)
+    ratio = multiplier / (step * 2.0**32)
+    # Half a code as the chip has it: 0.5 / scale but for the multiplier's rounding.
+    codes = bias.double() / unit.double() + 0.5 / ratio
+    return torch.round(codes / step) * step, ratio
