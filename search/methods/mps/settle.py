@@ -47,6 +47,11 @@ def settle(choices: Sequence[Choice], cost: Callable[[], float], limit: float) -
         UsageError: the least precisions everywhere cost more; the choices are as they were.
     """
     before = [choice.alpha.detach().clone() for choice in choices]
+    if not choices:
+        now = cost()
+        if now > limit:
+            raise UsageError("no choice of precisions meets this limit", got=f"{limit:g}", expected=f"{now:g} or more")
+        return now
     weights = _costs_of_a_bit(choices, cost)
     reach = 1.0 + 2 * max(float(alpha.max() - alpha.min()) for alpha in before)
     steps = min(second - first for choice in choices for first, second in _pairs(choice))
@@ -66,9 +71,7 @@ def settle(choices: Sequence[Choice], cost: Callable[[], float], limit: float) -
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         low, high = (low, middle) if at(middle) <= limit else (middle, high)
-    reached = at(high)
-    for choice in choices:
-        _lead(choice.alpha, choice.alpha.argmax(0, keepdim=True))
+    reached = _lead_all(choices, cost, limit, at(high))
     return _fill(choices, _upgrades(choices, before, weights), cost, limit, reached)
 
 
@@ -81,8 +84,8 @@ def _pairs(choice: Choice) -> list[tuple[int, int]]:
 def _costs_of_a_bit(choices: Sequence[Choice], cost: Callable[[], float]) -> list[float]:
     """What a bit of one channel (of a layer that has one choice: of all) costs, relative to the mean over choices.
 
-    Measured between the greatest precisions and the least but 0 of one choice after the other; 1 where that is the same.
-    Logits are changed.
+    Measured between the greatest precisions and the least but 0 of one choice after the other; 1 where that is the
+    same. Logits are changed.
     """
     for choice in choices:
         _take(choice, -1)
@@ -112,6 +115,20 @@ def _apply(choices: Sequence[Choice], before: Sequence[Tensor], weights: Sequenc
     for choice, alpha, weight in zip(choices, before, weights, strict=True):
         bits = torch.tensor(choice.precisions, dtype=alpha.dtype, device=alpha.device) / max(choice.precisions)
         choice.alpha.copy_(alpha - price * weight * bits.view(-1, *(1,) * (alpha.dim() - 1)))
+
+
+@torch.no_grad()
+def _lead_all(choices: Sequence[Choice], cost: Callable[[], float], limit: float, reached: float) -> float:
+    """Give all choices their `MARGIN`; not if that brings back channels that tied layers have pruned together."""
+    before = [choice.alpha.detach().clone() for choice in choices]
+    for choice in choices:
+        _lead(choice.alpha, choice.alpha.argmax(0, keepdim=True))
+    now = cost()
+    if now <= limit:
+        return now
+    for choice, alpha in zip(choices, before, strict=True):
+        choice.alpha.copy_(alpha)
+    return reached
 
 
 @torch.no_grad()

@@ -79,3 +79,39 @@ def test_a_limit_below_the_least_is_refused_and_changes_nothing() -> None:
     with pytest.raises(UsageError, match="no choice of precisions"):
         mps.settle(100.0, "size")
     assert all(torch.equal(a, b) for a, b in zip(before, mps.nas_parameters(), strict=True))
+
+
+def test_the_room_that_is_left_holds_no_more_bits_of_any_layer() -> None:
+    for seed in range(4):
+        mps = searched((2, 4, 8), MPSType.PER_LAYER, seed)
+        limit = 0.55 * 8 * (16 * 27 + 24 * 144 + 5 * 96)
+        reached = mps.settle(limit, "size")
+        assert packed_bits(mps) == reached
+        mps.eval()
+        for choice in mps.network.choices():
+            kept = choice.alpha.detach().clone()
+            for dearer in range(int(choice.best()) + 1, 3):
+                with torch.no_grad():
+                    choice.alpha.copy_(kept)[dearer] = 100.0
+                assert float(mps.get_cost("size").detach()) > limit
+            choice.alpha.data.copy_(kept)
+
+
+def test_a_bit_is_taken_where_most_are_saved_by_it() -> None:
+    mps = searched((4, 8), MPSType.PER_LAYER)
+    first, second, last = mps.network.choices()
+    with torch.no_grad():
+        for choice, worth in ((first, 1.0), (second, 1.5), (last, 1.0)):
+            choice.alpha.copy_(torch.tensor([0.0, worth]))
+    mps.settle("65 %", "size")  # 3456 of 4368 weights are the second layer's
+    assert [int(choice.best()) for choice in (first, second, last)] == [1, 0, 1]
+
+
+def test_the_first_steps_of_an_optimizer_change_no_precision() -> None:
+    mps = searched((2, 4, 8), MPSType.PER_CHANNEL)
+    reached = mps.settle("60 %", "size")
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in mps.nas_parameters():
+            parameter.add_(0.1 * torch.sign(torch.randn_like(parameter)))
+    assert packed_bits(mps) == reached
