@@ -227,7 +227,7 @@ def _line_pixels(at: Geometry) -> float:
 
 def _eights(at: Geometry) -> float:
     """Eights of channels of all widths, of pairs of pixels, of `codegen/mve_depthwise`."""
-    return at.share * _pairs(at) * -(-int(at.cin) // 8) if at.op == "depthwise" else 0.0
+    return float(at.share) * _pairs(at) * -(-int(at.cin) // 8) if at.op == "depthwise" else 0.0
 
 
 def _far(at: Geometry) -> int:
@@ -240,7 +240,7 @@ def _ring_rows(at: Geometry) -> float:
     """Rows that it puts into a ring, padding included: none where rows can be read where they lie."""
     if at.op != "depthwise" or (not _clipped(at) and int(at.cin) % 8 == 0):
         return 0.0
-    return at.share * ((at.output[0] - 1) * at.stride[0] + int(at.kernel[0]))
+    return float(at.share) * ((at.output[0] - 1) * at.stride[0] + int(at.kernel[0]))
 
 
 def _ragged(at: Geometry, bits: int) -> float:
