@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Is what torch validates what the chip computes? The five reference networks at seven precisions, on real data.
 
-Each network is trained for a while in float, then for each precision with quantizers in; neither is trained to be good.
-Then, for each:
+Each network is trained in float, then for each precision with quantizers in, its batch norms back meanwhile;
+``training`` says how long. Then, for each:
 
 - ``differing_codes``: torch in exact mode, with all of the model's channels in the model's order, against the numpy
   interpreter of the integer network, whose 0-bit channels are gone and whose channels are in another order: codes that
   differ, over every tensor. Has to be 0.
-- ``max_lsb``: the fake-quantized network in its ordinary float mode against the integers: the greatest difference in
-  codes that any layer makes from equal inputs. Has to be at most 1.
-- ``agreement``: share of test samples with the same decision, float mode from end to end against integers: the class
+- ``max_lsb``: the fake-quantized network as it is evaluated, in eval mode without gradients, against the integers: the
+  greatest difference in codes that any layer makes from equal inputs. Has to be at most 1.
+- ``max_lsb_float32``: the same with gradients, as in training, where sums are those of float32. Likewise.
+- ``agreement``: share of test samples with the same decision, evaluated from end to end against integers: the class
   with the greatest output; for `ad` whether the sample is an anomaly (its error against the 90th percentile of that of
   normal samples); for `tcn`, which gives one number, whether it is at most one code away.
 - ``targets`` (with ``--targets``): samples of which every tensor was compared on each target, and how many differ.
@@ -17,6 +18,8 @@ Then, for each:
 ::
 
     python benchmarks/exactness.py --data-root ../data --targets host,cortex-m4 --json results.json
+
+What is trained is kept in ``--cache``, and rows that lie in ``--json`` already stay: the same command again goes on.
 """
 
 from __future__ import annotations
@@ -34,7 +37,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from exactness_training import BATCH, PRECISIONS, Course
+from torch import Tensor
 
 from plinio_deploy import host, interpreter
 from plinio_deploy.codegen import Manifest, Options, generate
@@ -44,8 +48,8 @@ from plinio_deploy.integerize.compare import input_codes, layer_differences, tra
 from plinio_deploy.network import Network
 from plinio_deploy.packing import pack
 from plinio_deploy.pipeline.build import Project
-from plinio_deploy.quantization import LayerConfig, QuantConfig, QuantNetwork, quantize
-from plinio_deploy.recipe import Data, Recipe, Split, load_recipe
+from plinio_deploy.quantization import QuantNetwork
+from plinio_deploy.recipe import Recipe, Split, load_recipe
 from plinio_deploy.targets import build, registry, runners
 from plinio_deploy.targets.runners.base import RunRequest
 from plinio_deploy.targets.schema import Target
@@ -59,12 +63,6 @@ DATA = {
 }
 """Folder of each network below ``--data-root``."""
 
-PRECISIONS = {"w8a8": (8, 8), "w4a8": (4, 8), "w4a4": (4, 4), "w2a8": (2, 8), "w2a2": (2, 2), "mixed": (8, 8)}
-"""Widths of weights and activations. ``mixed``: widths drawn per channel out of 2, 4 and 8, a fifth of the channels
-that may go removed, activations of 4 and 8 bits."""
-
-PRUNED = 0.2
-BATCH = 32
 CHUNK = 50
 """Samples that are compared at a time."""
 
@@ -85,82 +83,8 @@ class Row:
     agreement: float
     metric_float: float
     metric_integer: float
+    max_lsb_float32: int | None = None  # of rows that are older than it
     targets: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Course:
-    """One network with its data, and how long it is trained."""
-
-    recipe: Recipe
-    data: Data
-    steps: int
-    qat_steps: int
-    seed: int
-
-    def batches(self, steps: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Random batches of the training data."""
-        rng = np.random.default_rng(seed)
-        train: Split = self.data.train
-        for _ in range(steps):
-            chosen = np.sort(rng.choice(len(train), min(BATCH, len(train)), replace=False))
-            yield torch.from_numpy(train.x[chosen]), torch.from_numpy(train.y[chosen])
-
-    def train(self, model: nn.Module, steps: int, lr: float) -> None:
-        """Adam on random batches."""
-        model.train()
-        optimizer = torch.optim.Adam(model.parameters(), lr)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
-        for x, y in self.batches(steps, self.seed):
-            optimizer.zero_grad()
-            self.recipe.loss(model(x), y).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-        model.eval()
-
-    def trained(self) -> nn.Module:
-        """The float network."""
-        torch.manual_seed(self.seed)
-        model = self.recipe.model()
-        self.train(model, self.steps, 2e-3)
-        return model
-
-    def quantized(self, model: nn.Module, precision: str) -> QuantNetwork:
-        """The network with quantizers in, calibrated and trained a little."""
-        w_bits, a_bits = PRECISIONS[precision]
-        low, high = self.recipe.input_range
-        plain = QuantConfig(w_bits=w_bits, a_bits=a_bits, input_range=(low, high))
-        example = torch.zeros((1, *self.recipe.input_shape))
-        if precision == "mixed":
-            layers = mixed_layers(quantize(model, example, plain), self.seed)
-            plain = QuantConfig(w_bits=w_bits, a_bits=a_bits, input_range=(low, high), layers=layers)
-        qnet = quantize(model, example, plain).calibrate(self.batches(8, self.seed + 1))
-        self.train(qnet, self.qat_steps, 5e-4)
-        return qnet
-
-
-def mixed_layers(qnet: QuantNetwork, seed: int) -> dict[str, LayerConfig]:
-    """Widths drawn per channel; of the channels that may go, those with the smallest weights get 0 bits."""
-    rng = np.random.default_rng(seed)
-    tied = qnet.channels
-    widths = {name: rng.choice((2, 4, 8), len(own)) for name, own in tied.outputs.items()}
-    size: dict[int, float] = {}
-    for index, component in enumerate(tied.components):
-        if component.prunable:
-            norms = [float(qnet.layer(name).weight[channel].detach().norm()) for name, channel in component.members]
-            size[index] = float(np.mean(norms))
-    for own in tied.outputs.values():
-        free = sorted({index for index in own.tolist() if index in size}, key=size.__getitem__)
-        for index in free[: int(PRUNED * len(free))]:
-            members = tied.components[index].members
-            if all(np.count_nonzero(widths[other]) > 1 for other, _ in members):
-                for other, channel in members:
-                    widths[other][channel] = 0
-    nodes = {node.name: node for node in qnet.nodes}
-    return {
-        nodes[name].path: LayerConfig(tuple(int(width) for width in own), int(rng.choice((4, 8))))
-        for name, own in widths.items()
-    }
 
 
 def agreement(recipe: Recipe, outputs: Sequence[npt.NDArray[Any]], split: Split, scale: float) -> float:
@@ -182,22 +106,26 @@ def agreement(recipe: Recipe, outputs: Sequence[npt.NDArray[Any]], split: Split,
 
 
 def examine(
-    course: Course, qnet: QuantNetwork, precision: str, samples: int, exact_samples: int
+    course: Course, qnet: QuantNetwork, precision: str, samples: int | None, exact_samples: int
 ) -> tuple[Row, Lowered]:
-    """Everything but the targets."""
+    """Everything but the targets; layers from equal inputs on the first ``exact_samples`` and those of their chunk."""
     recipe, full = course.recipe, course.data.test
     chosen = np.sort(np.random.default_rng(0).permutation(len(full))[:samples])
     test = Split(full.x[chosen], full.y[chosen])
     made = lower(qnet, recipe.name)
     out = made.network.output_tensors()[0]
     worst: dict[str, int] = {}
+    trained: dict[str, int] = {}
     real: list[npt.NDArray[Any]] = []
     whole: list[npt.NDArray[Any]] = []
     for first in range(0, len(test), CHUNK):
         x = torch.from_numpy(test.x[first : first + CHUNK])
         codes = trace_codes(made, x)
-        for name, found in layer_differences(qnet, made, x, codes=codes).items():
-            worst[name] = max(worst.get(name, 0), found)
+        if first < exact_samples:
+            for name, found in layer_differences(qnet, made, x, codes=codes).items():
+                worst[name] = max(worst.get(name, 0), found)
+            for name, found in layer_differences(qnet, made, x, codes=codes, gradients=True).items():
+                trained[name] = max(trained.get(name, 0), found)
         whole.append(host.dequantize(out, codes[out.name]).reshape(len(x), -1))
         with torch.no_grad():
             real.append(qnet(x).numpy().reshape(len(x), -1))
@@ -211,6 +139,7 @@ def examine(
         removed_channels=sum(layer.weight_quantizer.bits.count(0) for layer in map(qnet.layer, qnet.layer_of)),
         differing_codes=differing_codes(qnet, made, torch.from_numpy(test.x[:exact_samples])),
         max_lsb=max(worst.values()),
+        max_lsb_float32=max(trained.values()),
         layers_off_by_one=sum(found == 1 for found in worst.values()),
         agreement=agreement(recipe, outputs, test, out.scale),
         metric_float=float(recipe.metric(outputs[0], test.y)),
@@ -269,17 +198,23 @@ def on_target(network: Network, codes: Sequence[npt.NDArray[Any]], target: Targe
     return {"samples": samples, "tensors": samples * len(manifest.steps), "differing_tensors": differing}
 
 
-def compare_network(name: str, given: argparse.Namespace) -> Iterator[Row]:
-    """All rows of one network."""
+def compare_network(name: str, given: argparse.Namespace, done: Mapping[str, Row]) -> Iterator[Row]:
+    """All rows of one network; of those that are done only targets that they lack."""
     recipe = load_recipe(name, given.data_root / DATA[name])
-    course = Course(recipe, recipe.data(), given.steps, given.qat_steps, given.seed)
+    course = Course(recipe, recipe.data(), given.steps, given.qat_steps, given.seed, given.cache, given.weights)
     model = course.trained()
     for precision in given.precisions:
+        targets = given.targets if precision in given.target_precisions else []
+        if precision in done and set(targets) <= set(done[precision].targets):
+            continue
         qnet = course.quantized(model, precision)
-        row, made = examine(course, qnet, precision, given.samples, given.exact_samples)
-        if precision in given.target_precisions:
+        if precision in done:
+            row, made = done[precision], lower(qnet, recipe.name)
+        else:
+            row, made = examine(course, qnet, precision, given.samples, given.exact_samples)
+        if targets:
             codes = input_codes(made, torch.from_numpy(course.data.test.x[: given.target_samples]))
-            for target in given.targets:
+            for target in set(targets) - set(row.targets):
                 row.targets[target] = on_target(made.network, codes, registry.load(target))
         yield row
 
@@ -291,10 +226,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data-root", type=Path, required=True, help="folder of " + ", ".join(DATA.values()))
     parser.add_argument("--networks", type=names, default=list(DATA))
     parser.add_argument("--precisions", type=names, default=list(PRECISIONS))
-    parser.add_argument("--samples", type=int, default=1000, help="test samples of float mode against integers")
-    parser.add_argument("--exact-samples", type=int, default=100, help="test samples of the exact comparison")
-    parser.add_argument("--steps", type=int, default=300, help="of float training, batches of 32")
-    parser.add_argument("--qat-steps", type=int, default=50)
+    parser.add_argument("--samples", type=int, help="test samples of float mode against integers; all by default")
+    parser.add_argument(
+        "--exact-samples", type=int, default=100, help="test samples of the comparisons of every layer's codes"
+    )
+    parser.add_argument("--steps", type=int, default=1000, help=f"of float training, batches of {BATCH}")
+    parser.add_argument("--qat-steps", type=int, default=400, help="with quantizers in; w8a8 and w4a8 take fewer")
+    parser.add_argument("--weights", type=Path, help="state of the float network to start from, for one network")
+    parser.add_argument("--cache", type=Path, help="folder that keeps what was trained")
     parser.add_argument("--targets", type=names, default=[], help="host, cortex-m0plus, cortex-m4, ...")
     parser.add_argument("--target-precisions", type=names, default=["w8a8", "mixed"])
     parser.add_argument("--target-samples", type=int, default=1)
@@ -315,6 +254,27 @@ def text_of(row: Row) -> str:
     )
 
 
+def settings(given: argparse.Namespace) -> dict[str, Any]:
+    """How networks are trained, for the document."""
+    return {
+        "float_steps": given.steps,
+        "qat_steps": given.qat_steps,
+        "batch": BATCH,
+        "seed": given.seed,
+        "from": given.weights and given.weights.name,
+    }
+
+
+def rows_done(given: argparse.Namespace, network: str) -> dict[str, Row]:
+    """Rows of a network by precision that an earlier run has left under the same settings."""
+    if given.json is None or not given.json.is_file():
+        return {}
+    document = json.loads(given.json.read_text(encoding="utf-8"))
+    if document["training"].get(network) != settings(given):
+        return {}
+    return {row["precision"]: Row(**row) for row in document["rows"] if row["network"] == network}
+
+
 def save(path: Path, rows: Sequence[Row], given: argparse.Namespace) -> None:
     """Write the document; rows of an earlier run that this one does not replace stay."""
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
@@ -326,12 +286,11 @@ def save(path: Path, rows: Sequence[Row], given: argparse.Namespace) -> None:
             found[old["network"], old["precision"]] = old
     for row in rows:
         found[row.network, row.precision] = asdict(row)
-        training[row.network] = {"float_steps": given.steps, "qat_steps": given.qat_steps, "seed": given.seed}
+        training[row.network] = settings(given)
     order = [(network, precision) for network in DATA for precision in PRECISIONS]
     document = {
         "benchmark": "exactness",
         "data": DATA,
-        "batch": BATCH,
         "training": training,
         "torch": torch.__version__.split("+")[0],
         "rows": [found[key] for key in order if key in found],
@@ -348,12 +307,12 @@ def main() -> int:
     rows: list[Row] = []
     start = time.monotonic()
     for name in given.networks:
-        for row in compare_network(name, given):
+        for row in compare_network(name, given, rows_done(given, name)):
             rows.append(row)
             print(text_of(row), f" [{time.monotonic() - start:.0f} s]", flush=True)
             if given.json is not None:
                 save(given.json, rows, given)
-    wrong = [row for row in rows if row.differing_codes or row.max_lsb > 1]
+    wrong = [row for row in rows if row.differing_codes or max(row.max_lsb, row.max_lsb_float32 or 0) > 1]
     wrong += [row for row in rows for found in row.targets.values() if found.get("differing_tensors", 1)]
     return 1 if wrong else 0
 

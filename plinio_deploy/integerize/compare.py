@@ -46,7 +46,11 @@ def in_torch_order(
 
 
 def layer_differences(
-    qnet: QuantNetwork, lowered: Lowered, *inputs: Tensor, codes: Mapping[str, npt.NDArray[Any]] | None = None
+    qnet: QuantNetwork,
+    lowered: Lowered,
+    *inputs: Tensor,
+    codes: Mapping[str, npt.NDArray[Any]] | None = None,
+    gradients: bool = False,
 ) -> dict[str, int]:
     """Greatest difference between float and integers, in codes, of every node, each from equal inputs.
 
@@ -55,6 +59,7 @@ def layer_differences(
         lowered: what became of it.
         inputs: real ``(N, ...)`` tensors.
         codes: `trace_codes` of these, if already known.
+        gradients: with gradients enabled, as in training: sums are those of float32 then.
 
     Returns:
         By node; reshapes and permutations, which are no tensors of the integer network, are left out.
@@ -63,8 +68,8 @@ def layer_differences(
     real: dict[str, Tensor] = {}
     worst: dict[str, int] = {}
     for node in qnet.nodes:
-        with torch.no_grad():
-            real[node.name] = qnet.evaluate(node, [real[name] for name in node.inputs], inputs)
+        with torch.set_grad_enabled(gradients):
+            real[node.name] = qnet.evaluate(node, [real[name] for name in node.inputs], inputs).detach()
         if node.name not in exact:
             continue
         tensor = lowered.network.tensors[node.name]

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
-from benchmarks.exactness import Course, agreement, differing_codes, examine, mixed_layers, on_target
+from benchmarks.exactness import agreement, differing_codes, examine, on_target
+from benchmarks.exactness_training import Course, mixed_layers
 from plinio_deploy.integerize import lower
 from plinio_deploy.integerize.compare import input_codes
 from plinio_deploy.quantization import QuantConfig, quantize
@@ -38,10 +42,26 @@ def test_a_row_of_the_table() -> None:
     row, made = examine(course, qnet, "mixed", samples=20, exact_samples=4)
     assert (row.differing_codes, row.samples, row.exact_samples) == (0, 20, 4)
     assert row.max_lsb <= 1
+    assert row.max_lsb_float32 is not None
+    assert row.max_lsb_float32 <= 1
     assert row.removed_channels == 4, "a fifth of each convolution's"
     codes = input_codes(made, torch.from_numpy(course.data.test.x[:2]))
     found = on_target(made.network, codes, registry.load("host"))
     assert found == {"samples": 2, "tensors": 2 * 3, "differing_tensors": 0}, "a reshape computes nothing"
+
+
+def test_what_was_trained_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Toy()
+    course = Course(recipe, recipe.data(), steps=2, qat_steps=2, seed=0, cache=tmp_path)
+    first = course.quantized(course.trained(), "w2a8").state_dict()
+    kept = sorted(tmp_path.iterdir())
+    assert len(kept) == 2
+    monkeypatch.setattr(Course, "train", None)  # not called again
+    other = Course(recipe, recipe.data(), steps=2, qat_steps=2, seed=0, cache=tmp_path)
+    again = other.quantized(other.trained(), "w2a8").state_dict()
+    assert sorted(tmp_path.iterdir()) == kept
+    assert first.keys() == again.keys()
+    assert all(torch.equal(first[name], again[name]) for name in first)
 
 
 def test_a_wrong_channel_is_counted() -> None:
