@@ -171,7 +171,7 @@ def _fill(
     for upgrade in upgrades:
         alpha = choices[upgrade.which].alpha
         column = alpha.view(len(alpha), -1)[:, upgrade.channel]
-        if tries == FILLERS:
+        if tries >= FILLERS:
             break
         if upgrade.index <= int(column.argmax()):
             continue
