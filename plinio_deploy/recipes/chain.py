@@ -215,6 +215,7 @@ class Chain:
         if goal.limits and goal.strength is None:
             nas.rank_precisions(self._loss, [examples])
             _settle(nas, goal)
+            nas.correct_biases(examples)
         if self._recipe.qat_norms:
             nas.restore_norms(examples)
 
