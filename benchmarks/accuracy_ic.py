@@ -66,7 +66,7 @@ class Row:
         after_search: the same before fine-tuning.
         weights_bytes: packed weights.
         macs: of the integer network.
-        w_bits: how many output channels have which width, 0 for those that are gone.
+        w_bits: how many output channels have which width, 0 for those that are gone (unless layers were exchanged).
         seconds: wall time.
     """
 
@@ -110,14 +110,14 @@ def weights_bytes(network: Network) -> int:
     return bits // 8
 
 
-def widths(network: Network, channels: int) -> dict[str, int]:
-    """Output channels per width; those missing from ``channels`` have 0 bits."""
+def widths(network: Network, channels: int | None) -> dict[str, int]:
+    """Output channels per width; those missing from ``channels``, where the layers are the seed's, have 0 bits."""
     found: dict[str, int] = {}
     for op in network.ops:
         if isinstance(op, Conv | Linear):
             for bits in op.weights.bits:
                 found[str(bits)] = found.get(str(bits), 0) + 1
-    return {"0": channels - sum(found.values()), **found}
+    return found if channels is None else {"0": channels - sum(found.values()), **found}
 
 
 class Task:
@@ -167,14 +167,23 @@ class Task:
         """Images and labels from which precisions are ranked."""
         return [(self.course.images[:1024], self.course.labels[:1024])]
 
-    def row(self, name: str, setting: str, qnet: QuantNetwork, after: float, started: float) -> Row:
+    def row(
+        self, name: str, setting: str, qnet: QuantNetwork, after: float, started: float, *, same_layers: bool = True
+    ) -> Row:
         """Integerize and judge."""
         network = integerize(qnet.eval(), "ic")
         accuracy = integer_accuracy(network, self.course)
         seconds = round(time.monotonic() - started, 1)
         macs = sum(network.macs(op) for op in network.ops)
         found = Row(
-            name, setting, accuracy, after, weights_bytes(network), macs, widths(network, self.channels), seconds
+            name,
+            setting,
+            accuracy,
+            after,
+            weights_bytes(network),
+            macs,
+            widths(network, self.channels if same_layers else None),
+            seconds,
         )
         say(
             f"{name:20} {setting:>12} {found.weights_bytes / 1e3:7.2f} kB {accuracy:6.2f} % (before tuning {after:.2f})"
@@ -269,7 +278,7 @@ def chained(task: Task, limit: str) -> Row:
     qnet = mps.eval().export()
     after = integer_accuracy(integerize(qnet.eval(), "ic"), course)
     course.fit(qnet, MIXED, CHAIN_EPOCHS, plain_optimizer(qnet))
-    return task.row("chain", limit, qnet, after, started)
+    return task.row("chain", limit, qnet, after, started, same_layers=False)
 
 
 def select(course: Course, seed: nn.Module) -> nn.Module:
