@@ -214,7 +214,7 @@ def compare_network(name: str, given: argparse.Namespace, done: Mapping[str, Row
             row, made = examine(course, qnet, precision, given.samples, given.exact_samples)
         if targets:
             codes = input_codes(made, torch.from_numpy(course.data.test.x[: given.target_samples]))
-            for target in set(targets) - set(row.targets):
+            for target in (each for each in targets if each not in row.targets):
                 row.targets[target] = on_target(made.network, codes, registry.load(target))
         yield row
 
