@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,14 @@ HELD_OUT_SHARE = 0.3
 LEAST = 12
 """Layers that every kernel should get at each pair of widths, if it ever is chosen there."""
 
-LOOKED_AT = 150
+RARE, MORE = 40, 14
+"""A kernel that is not the usual one at a pair of widths gets some more layers if it has fewer than so many."""
+
+LOOKED_AT = 300
 """Layers per op and pair of widths that the code generator is asked about: which kernel would it choose?"""
+
+MIXED_LOOKED_AT = 16.0
+"""Of layers of several widths, as a share of `design.MIXED`."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,7 @@ def make(target: Target, terminal: Terminal, effort: Effort) -> Lut:
     """Measure the design and fit; see `calibrate`."""
     specs = complete(design.layers(FIT, effort.share, effort.typical), target, effort.typical)
     specs += _further(effort)
+    specs += rare(specs, target)
     terminal.note(f"{target.name}: {len(specs)} layers")
     found = measure(specs, target, terminal, "fit")
     if not found.points:
@@ -165,13 +173,31 @@ def complete(specs: Sequence[Spec], target: Target, typical: float = design.TYPI
         if len(spec.w_bits) == 1:
             groups.setdefault(_group(spec), []).append(spec)
     for members in groups.values():
-        extra = design.more(FIT, members[0], LOOKED_AT // 2, typical)
+        extra = design.more(FIT, members[0], LOOKED_AT // 4, typical)
         kernels = _kernels([*members, *extra], target)
         own, others = kernels[: len(members)], kernels[len(members) :]
         wanted = min(LEAST, len(members))
         for kernel in sorted(set(others) | set(own)):
             rare = [spec for spec, chosen in zip(extra, others, strict=True) if chosen == kernel]
             found += rare[: max(0, wanted - own.count(kernel))]
+    return found
+
+
+def rare(specs: Sequence[Spec], target: Target) -> list[Spec]:
+    """More layers for kernels that execute few of a design, as portable ones do: networks may consist of those."""
+    groups: dict[tuple[Any, ...], list[Spec]] = {}
+    for spec in specs:
+        if len(spec.w_bits) == 1 and spec.op in ("conv", "linear"):
+            groups.setdefault(_group(spec), []).append(spec)
+    found: list[Spec] = []
+    for members in groups.values():
+        counts = Counter(_kernels(members, target))
+        usual = counts.most_common(1)[0][0]
+        wanted = sorted(kernel for kernel, count in counts.items() if kernel != usual and count < RARE)
+        asked = design.more("choice", members[0], LOOKED_AT) if wanted else []
+        kernels = _kernels(asked, target)
+        for kernel in wanted:
+            found += [spec for spec, chosen in zip(asked, kernels, strict=True) if chosen == kernel][:MORE]
     return found
 
 
@@ -193,7 +219,7 @@ def _choices(specs: Sequence[Spec], target: Target) -> Mapping[Geometry, str]:
         if len(spec.w_bits) == 1:
             groups.setdefault(_group(spec), spec)
     asked = [more for spec in groups.values() for more in design.more("choice", spec, LOOKED_AT)]
-    asked += design.ragged("choice", LOOKED_AT / design.RAGGED / 2) + design.mixed("choice", 4.0)
+    asked += design.ragged("choice", LOOKED_AT / design.RAGGED / 4) + design.mixed("choice", MIXED_LOOKED_AT)
     networks = bench.layer_networks(asked, "look")
     kernels = bench.kernels_of(networks, target)
     ops = [(network, op) for network in networks for op in network.ops if op.name in kernels]
