@@ -222,6 +222,7 @@ def searched(task: Task, kind: MPSType, precisions: tuple[int, ...], strength: f
     mps.rank_precisions(nn.functional.cross_entropy, task.examples())
     if limit is not None:
         mps.settle(limit, "size")
+        mps.correct_biases(task.course.images[:1024])
     mps.restore_norms(task.course.images[:1024])
     price: Any = (
         regularizers.BaseRegularizer("size", strength)
@@ -270,6 +271,7 @@ def chained(task: Task, limit: str) -> Row:
     )
     mps.rank_precisions(nn.functional.cross_entropy, task.examples())
     mps.settle(limit, "size")
+    mps.correct_biases(course.images[:1024])
     mps.restore_norms(course.images[:1024])
     price = regularizers.DUCCIO({"size": limit}, task_loss=1.0)
     course.fit(mps, PRUNED, MIXED, search_optimizers(mps), regularizer=price)
