@@ -87,7 +87,7 @@ class Direct:
 
 def frame_bytes(run: Run, pixels: int) -> int:
     """Stack of a micro-kernel besides saved registers."""
-    return _common(run.variant, pixels) + (4 * narrow.WORDS if run.narrow else 0)
+    return _common(run.variant, pixels) + 4 * narrow.words(run)
 
 
 def _common(variant: Variant, pixels: int) -> int:
@@ -107,16 +107,16 @@ def products(pixels: int, layout: Columns, run: Run, out: Output, direct: Direct
     lines += ["mov r1, r2", "ldr r2, [r3], #4", "add r2, r0", f"str r2, [sp, #{_END}]"]
     lines += ["ldr r2, [r3], #4", f"str r2, [sp, #{_STRIDE}]"]
     lines += ["ldr r2, [r3], #4", "add r2, r1", f"str r2, [sp, #{_LAST}]"]
-    lines += narrow.prologue(_common(run.variant, pixels)) if run.narrow else []
-    lines += [f"str r3, [sp, #{_CONSTANTS}]"]
+    lines += narrow.prologue(run, _common(run.variant, pixels)) if run.narrow else [f"str r3, [sp, #{_CONSTANTS}]"]
     if run.variant.sums:
         lines += _sum(direct) if direct is not None else []
         lines += _sums_of(run.variant, pixels, direct)
+    lines += [f"ldr lr, [sp, #{_END}]"] if narrow.holds_end(run) else []
     if run.whole:
-        lines += ["1:", *_block(pixels, layout, run, out, CHANNELS, 2, direct)]
+        lines += [*narrow.aligned(run), "1:", *_block(pixels, layout, run, out, CHANNELS, 2, direct)]
         lines += [f"ldr r0, [sp, #{_LAST}]", "cmp r1, r0", "bne 1b"]
     if run.rest:
-        lines += _block(pixels, layout, run, out, run.rest, 3, direct)
+        lines += [*narrow.aligned(run), *_block(pixels, layout, run, out, run.rest, 3, direct)]
     return [*lines, f"add sp, #{frame}", "pop {r4-r11, pc}"]
 
 
@@ -164,7 +164,7 @@ def _block(
     variant, common = run.variant, _common(run.variant, pixels) if run.narrow else None
     lines = [PRODUCTS, f"ldr r0, [sp, #{_PATCH}]"]
     if common is not None:
-        lines += narrow.start(PIXELS[0], variant, _CONSTANTS, common)
+        lines += narrow.start(PIXELS[0], run, common)
     else:
         lines += [f"ldr r2, [sp, #{_CONSTANTS}]"]
         lines += ["ldm r2, {r8-r11}"] if pixels == 2 and not variant.sums else []
@@ -174,7 +174,8 @@ def _block(
     turn = _turn_of_two(variant) if pixels == 2 else _turn_of_one(variant, direct)
     lines += [f".rept {layout.unroll // (2 if pixels == 2 else 4)}", *turn, ".endr"]
     if layout.loops:
-        lines += [f"ldr r2, [sp, #{_END}]", "cmp r0, r2", f"bne {label}b"]
+        lines += ["cmp r0, lr"] if narrow.holds_end(run) else [f"ldr r2, [sp, #{_END}]", "cmp r0, r2"]
+        lines += [f"bne {label}b"]
     lines += requantize(pixels, variant, out, _CONSTANTS, common)
     return lines + store(pixels, out, channels, _OUT, _STRIDE)
 
@@ -187,7 +188,7 @@ def requantize(pixels: int, variant: Variant, out: Output, constants: int, commo
         variant: what the accumulators hold.
         out: what codes are.
         constants: place on the stack of the pointer to multipliers (with a shift, to biases and multipliers).
-        common: that of the unit of biases and the only multiplier, of a narrow run.
+        common: that of the only multiplier, of a narrow run.
     """
     four: tuple[str, ...] = ("r0", "r3", "r12", "lr")
     load = f"ldm r2!, {{{', '.join(four)}}}"

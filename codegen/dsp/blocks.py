@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -113,6 +112,20 @@ class Run:
     def rest(self) -> int:
         """Channels of the last block if they are fewer than four, else 0."""
         return self.channels % CHANNELS
+
+    @property
+    def short(self) -> bool:
+        """Whether biases are stored in two bytes: beside weights of 8 bits; others leave flash for what is faster."""
+        return self.narrow and self.variant.bits == 8
+
+    @property
+    def ahead(self) -> int:
+        """Words of constants that lie before the weights of each block."""
+        return (CHANNELS // 2 if self.short else CHANNELS) if self.narrow else 0
+
+    def words(self, patch: int) -> int:
+        """Words that a block takes in the array of weights, for patches of so many words."""
+        return self.ahead + patch * self.variant.words // 2
 
     @property
     def kernel(self) -> str:
@@ -271,7 +284,8 @@ def arrays(
 ) -> tuple[Array, ...]:
     """Weights as words; constants: per run sizes, then per block four starts and four multipliers.
 
-    Of a narrow run unit and multiplier follow the sizes, and a block has four biases in units, two in a word.
+    Of a narrow run the sizes are followed by its multiplier and, with short biases, their unit; what a block starts
+    with lies before its weights: four biases in units, two in a word, or four starts.
 
     Args:
         op: the layer.
@@ -286,18 +300,21 @@ def arrays(
     words: list[int] = []
     constants: list[int] = []
     for run in parts:
-        constants += [*sizes, 4 * layout.words * run.variant.words // 2 * run.whole]
-        constants += [found.unit, int(found.multiplier[0])] if run.narrow and found.unit is not None else []
+        constants += [*sizes, 4 * run.words(layout.words) * run.whole]
+        constants += [int(found.multiplier[0])] if run.narrow else []
+        constants += [found.unit] if run.short and found.unit is not None else []
         for first in range(run.first, run.first + run.channels, CHANNELS):
             channels = list(range(first, min(first + CHANNELS, run.first + run.channels)))
             rows = [flat[c].tolist() for c in channels]
+            words += _ahead(run, found, channels) if run.narrow else []
             words += _block(run.variant, rows, places)
-            constants += (_halves if run.narrow else partial(_constants, run.variant))(found, channels)
+            constants += [] if run.narrow else _constants(run.variant, found, channels)
     widths = "/".join(str(run.variant.bits) for run in parts)
     comment = f"{weights.out_channels} channels in blocks of four, {widths} bits, packed for the micro-kernel"
     told = "; per block of four first accumulators, multipliers"
     if any(run.narrow for run in parts):
-        told = ", unit, multiplier; per block of four biases in units, two in a word"
+        told = ", multiplier and the unit of short biases"
+        comment += ", after what accumulators start with"
     return (
         Array("_w", "uint32_t", tuple(words), comment),
         Array("_q", "int32_t", tuple(constants), f"per run sizes{told}"),
@@ -308,9 +325,10 @@ def places(layout: Columns, found: Sums, parts: tuple[Run, ...]) -> list[tuple[i
     """Where weights and constants of each run begin in the arrays, in elements."""
     before = [(0, 0)]
     for run in parts:
-        weights = layout.words * run.variant.words // 2 * run.blocks
-        constants = 5 + 2 * run.blocks if run.narrow else 3 + (3 if found.shift else 2) * CHANNELS * run.blocks
-        before.append((before[-1][0] + weights, before[-1][1] + constants))
+        constants = (3 if found.shift else 2) * CHANNELS * run.blocks
+        if run.narrow:
+            constants = 2 if run.short else 1
+        before.append((before[-1][0] + run.words(layout.words) * run.blocks, before[-1][1] + 3 + constants))
     return before[:-1]
 
 
@@ -336,11 +354,14 @@ def _constants(variant: Variant, found: Sums, channels: list[int]) -> list[int]:
     return _starts(variant, biases) + multipliers
 
 
-def _halves(found: Sums, channels: list[int]) -> list[int]:
-    """Biases in units, two in a word."""
+def _ahead(run: Run, found: Sums, channels: list[int]) -> list[int]:
+    """What lies before the weights of a block: biases in units, two in a word, or first accumulators."""
     assert found.unit is not None
-    halves = [int(found.bias[c]) // found.unit & 0xFFFF for c in channels] + [0] * (CHANNELS - len(channels))
-    return [_wrap(low | high << 16) for low, high in zip(halves[::2], halves[1::2], strict=True)]
+    biases = [int(found.bias[c]) for c in channels] + [0] * (CHANNELS - len(channels))
+    if not run.short:
+        return [start & 0xFFFFFFFF for start in _starts(run.variant, biases)]
+    halves = [bias // found.unit & 0xFFFF for bias in biases]
+    return [low | high << 16 for low, high in zip(halves[::2], halves[1::2], strict=True)]
 
 
 def _starts(variant: Variant, biases: list[int]) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from plinio_deploy.codegen.dsp import assembly, blocks
+from plinio_deploy.codegen.dsp import assembly, blocks, narrow
 from plinio_deploy.codegen.dsp.assembly import Direct, Output
 from plinio_deploy.codegen.dsp.blocks import CHANNELS, Run, Sums
 from plinio_deploy.codegen.dsp.columns import Columns
@@ -63,8 +63,10 @@ def products_cost(site: Site, layout: Columns, pixels: int, *, direct: bool = Fa
     for run in parts:
         block = BLOCK if pixels == 2 else 0.7 * BLOCK
         word = WORD[run.variant.name] - (0.0 if pixels == 2 else 5.0) + (1.25 if direct else 0.0)
-        block += 3.0 if run.narrow else 0.0
-        total += run.blocks * (block + 3.0 * layout.turns + layout.words * word)
+        if run.narrow:
+            block += 3.0 if run.short else -4.0
+        turn = 2.0 if narrow.holds_end(run) else 3.0
+        total += run.blocks * (block + turn * layout.turns + layout.words * word)
     return total
 
 
