@@ -42,6 +42,9 @@ LOOKED_AT = 300
 MIXED_LOOKED_AT = 16.0
 """Of layers of several widths, as a share of `design.MIXED`."""
 
+WIDE_LOOKED_AT = 3.0
+"""Of linear layers of many outputs, as a share of `design.WIDE`."""
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -106,8 +109,15 @@ def calibrate(name: str, terminal: Terminal, out: Path | None = None, effort: Ef
 
 
 def validate_table(name: str, terminal: Terminal) -> Lut:
-    """The table of a target with its validation measured anew; nothing is written."""
+    """The table of a target with its validation measured anew; nothing is written.
+
+    A table that was fitted to other kernels than today's is named: its errors are those of both.
+    """
     target, lut = registry.load(name), luts.load(name)
+    if is_stale(lut, target):
+        terminal.warn(
+            f"{name}: kernels have changed since this table was fitted; `calibrate` without --validate fits anew"
+        )
     return lut.model_copy(update={"validation": check(lut, target, terminal, effort_of(target))})
 
 
@@ -115,7 +125,8 @@ def check(lut: Lut, target: Target, terminal: Terminal, effort: Effort) -> Valid
     """Errors on layers and networks that no fit ever sees."""
     seen = {*design.layers(FIT, effort.share, effort.typical), *_further(effort)}
     share = HELD_OUT_SHARE * effort.share
-    drawn = design.layers(HELD_OUT, share, effort.typical) + design.ragged(HELD_OUT, share, effort.typical)
+    drawn = design.layers(HELD_OUT, share, effort.typical)
+    drawn += design.ragged(HELD_OUT, share, effort.typical) + design.wide(HELD_OUT, share, effort.typical)
     specs = [spec for spec in drawn if spec not in seen]
     return validate(lut, target, terminal, specs, HELD_OUT)
 
@@ -142,7 +153,8 @@ def _further(effort: Effort) -> list[Spec]:
     """Layers of the fit that are not drawn by chance alone."""
     share, typical = effort.share, effort.typical
     ragged, moves = design.ragged(FIT, share, typical), design.moves(FIT, share, typical)
-    return [*ragged, *moves, *design.late(FIT, share), *design.mixed(f"{FIT} again", share, typical)]
+    again, wide = design.mixed(f"{FIT} again", share, typical), design.wide(FIT, share, typical)
+    return [*ragged, *moves, *design.late(FIT, share), *again, *wide]
 
 
 def measure(specs: Sequence[Spec], target: Target, terminal: Terminal, name: str) -> Measured:
@@ -220,6 +232,7 @@ def _choices(specs: Sequence[Spec], target: Target) -> Mapping[Geometry, str]:
             groups.setdefault(_group(spec), spec)
     asked = [more for spec in groups.values() for more in design.more("choice", spec, LOOKED_AT)]
     asked += design.ragged("choice", LOOKED_AT / design.RAGGED / 4) + design.mixed("choice", MIXED_LOOKED_AT)
+    asked += design.wide("choice", WIDE_LOOKED_AT)
     networks = bench.layer_networks(asked, "look")
     kernels = bench.kernels_of(networks, target)
     ops = [(network, op) for network in networks for op in network.ops if op.name in kernels]

@@ -11,7 +11,7 @@ from plinio_deploy.errors import UsageError
 from plinio_deploy.network import Conv
 from plinio_deploy.pipeline.calibration import bench, calibrate, design, networks
 from plinio_deploy.pipeline.calibration.micro import Spec
-from plinio_deploy.targets import registry
+from plinio_deploy.targets import luts, registry
 from plinio_deploy.targets.calibration.fitting import Point, fit
 from plinio_deploy.targets.calibration.geometry import of_op
 
@@ -57,6 +57,16 @@ def test_what_pruning_leaves_behind_is_measured_too() -> None:
     assert design.mixed("fit") != design.mixed("fit again")
 
 
+def test_linear_layers_of_many_outputs_are_measured_at_every_pair_of_widths() -> None:
+    fit, held_out = design.wide("fit"), design.wide("held out")
+    assert all(128 <= spec.cout <= 320 and spec.cin <= 64 for spec in fit)
+    assert Counter((spec.w_bits[0], spec.a_bits) for spec in fit if len(spec.w_bits) == 1) == dict.fromkeys(
+        design.WIDTHS, design.WIDE
+    )
+    assert Counter(spec.a_bits for spec in fit if len(set(spec.w_bits)) > 1) == {8: 24, 4: 8}
+    assert not set(fit) & set(held_out)
+
+
 def test_layers_of_a_design_have_the_sizes_that_were_asked_for() -> None:
     spec = Spec("conv", 8, 16, (9, 7), (3, 5), (2, 2), w_bits=(8, 4), a_bits=4, out_bits=4)
     network = bench.layer_networks([spec], "x")[0]
@@ -85,6 +95,16 @@ def test_the_host_counts_nothing() -> None:
 
 
 @pytest.mark.qemu
+def test_a_table_of_other_kernels_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    target, lut = registry.load("cortex-m4"), luts.load("cortex-m4")
+    now = bench.digest(calibrate._sample(), target)
+    monkeypatch.setattr(calibrate, "check", lambda *_: lut.validation)
+    for digest, warned in ((now, False), ("0" * 16, True)):
+        monkeypatch.setattr(luts, "load", lambda _, digest=digest: lut.model_copy(update={"kernels": digest}))
+        calibrate.validate_table("cortex-m4", QUIET)
+        assert ("kernels have changed" in capsys.readouterr().err) is warned
+
+
 def test_layers_are_measured_once_and_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLINIO_DEPLOY_CACHE", str(tmp_path))
     target = bench.roomy(registry.load("cortex-m0plus"))
