@@ -48,6 +48,9 @@ _LENGTHS = (5, 7, 9, 11, 13, 15, 17, 21, 27, 33, 35, 45, 50, 54, 63, 77, 90, 99,
 RAGGED = 14
 """Linear layers with vectors of such lengths, for each pair of widths."""
 
+WIDE, WIDE_MIXED = 12, 24
+"""Linear layers of short vectors and many outputs, as autoencoders end: per pair of widths, and of several widths."""
+
 MOVES: Mapping[str, int] = {"add": 2, "requantize": 3, "copy": 1, "pool": 3, "max_pool": 2}
 """Layers for each width of activations and number of channels, of ops without weights."""
 
@@ -123,6 +126,10 @@ class _Draw:
     def ragged(self) -> Spec:
         return Spec("linear", self.rng.choice(_LENGTHS), self.rng.choice((*_LENGTHS[:14], 4, 8, 12, 16, 24, 32, 64)))
 
+    def wide(self) -> Spec:
+        outputs = self.rng.randint(129, 320)
+        return Spec("linear", self.rng.randint(4, 64), outputs if self.rng.random() < 0.4 else outputs // 4 * 4)
+
     def pool(self) -> Spec:
         channels, size = self.channels(), self.size()
         if self.rng.random() < 0.5:
@@ -182,6 +189,18 @@ def ragged(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec
         for _ in range(math.ceil(RAGGED * share)):
             spec = _drawn(draw, "ragged", typical)
             found.append(replace(spec, w_bits=(w_bits,), a_bits=a_bits, out_bits=_out_bits(draw, "linear", a_bits)))
+    return found
+
+
+def wide(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec]:
+    """Linear layers of short vectors and many outputs: what each output costs beside its products is most of them."""
+    found = []
+    for w_bits, a_bits in (*WIDTHS, (0, 8), (0, 4)):
+        draw = _Draw(f"{part} wide {w_bits} {a_bits}")
+        for _ in range(math.ceil(share * (WIDE if w_bits else WIDE_MIXED / (1 if a_bits == 8 else 3)))):
+            spec = _drawn(draw, "wide", typical)
+            bits = (w_bits,) if w_bits else draw.widths(spec.cout)
+            found.append(replace(spec, w_bits=bits, a_bits=a_bits, out_bits=_out_bits(draw, "linear", a_bits)))
     return found
 
 
@@ -256,6 +275,7 @@ def _drawn(draw: _Draw, op: str, typical: float) -> Spec:
         "depthwise": draw.depthwise,
         "linear": draw.linear,
         "ragged": draw.ragged,
+        "wide": draw.wide,
         "pool": draw.pool,
         "max_pool": draw.max_pool,
         "copy": draw.copy,
