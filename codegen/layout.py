@@ -60,12 +60,14 @@ def tidy(text: str) -> str:
 def _continued(line: str) -> list[str]:
     """A statement on as many lines as it needs, each after the first one step further in.
 
-    It is broken where the fewest parentheses are open, and there as late as the width allows.
+    It is broken where the fewest parentheses are open, and there as late as the width allows; never inside of a string.
     """
     pieces: list[str] = []
     indent = line[: len(line) - len(line.lstrip())]
     while len(line) > WIDTH:
-        breaks = [match.start() for match in _BREAK.finditer(line) if len(indent) + 8 < match.start() <= WIDTH]
+        whole = [range(*match.span()) for match in _INVISIBLE.finditer(line)]
+        places = [match.start() for match in _BREAK.finditer(line) if len(indent) + 8 < match.start() <= WIDTH]
+        breaks = [place for place in places if not any(place in span for span in whole)]
         if not breaks:
             break
         best = min(breaks, key=lambda place: (line.count("(", 0, place) - line.count(")", 0, place), -place))

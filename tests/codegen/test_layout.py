@@ -49,6 +49,15 @@ def test_long_statements_continue_one_step_further_in_where_few_parentheses_are_
     assert lines[3] == f"        + other({'c' * 30});"
 
 
+def test_strings_are_not_broken() -> None:
+    name = "a_name_that_a_module_deep_in_a_model_may_have_" * 2
+    directive = f'".size {name}, . - {name}\\n"'
+    assert f"\n    {directive}\n" in tidy(f"__asm__(\n{directive}\n);")
+    call = tidy(f'f("a, b", "{"c, " * 40}", d, e, f);')
+    assert f'"{"c, " * 40}"' in call
+    assert call.count("\n") > 1
+
+
 @given(st.lists(st.sampled_from(["if (a) {", "}", "x = 1;", "", "/* c */", "f(a,", "b);"]), max_size=30))
 def test_tidying_twice_changes_nothing_more_and_keeps_every_token(lines: list[str]) -> None:
     once = tidy("\n".join(lines))
