@@ -23,20 +23,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from integer_judgement import integer_accuracy, weights_bytes, widths
 from pareto_common import BUDGETS, Course, plain_optimizer, say, search_optimizers
+from pareto_pit import search as search_channels
+from pareto_supernet import search as search_layers
 from torch import nn
 
-from plinio_deploy import MPS, PIT, MPSType, SuperNet, cost, get_default_qinfo, host, interpreter, regularizers
+from plinio_deploy import MPS, MPSType, cost, get_default_qinfo, regularizers
 from plinio_deploy.integerize import integerize
-from plinio_deploy.integerize.exact import ExactNetwork
-from plinio_deploy.network import Conv, Linear, Network
 from plinio_deploy.quantization import QuantConfig, QuantNetwork, quantize
-from plinio_deploy.recipes.chain import FALLING, SELECTION_RATE
 from plinio_deploy.recipes.ic import SEARCHED
 from plinio_deploy.recipes.supernets import in_place_of, start_alternatives
-from plinio_deploy.search import training
 from plinio_deploy.search.distillation import Distillation
 
 SEARCH_EPOCHS, TUNE_EPOCHS = 4, 7
@@ -50,9 +48,6 @@ SELECTION_STRENGTH = 0.2
 
 KEPT = 0.92
 """Share of the selected weights that a chain's pruning of channels leaves."""
-
-INTERPRETED = 64
-"""Images that the reference interpreter runs too; all others go through its equal in torch."""
 
 
 @dataclass(frozen=True)
@@ -78,46 +73,6 @@ class Row:
     macs: int
     w_bits: dict[str, int]
     seconds: float
-
-
-def integer_accuracy(network: Network, course: Course) -> float:
-    """Percent of the test images that the integer network gets right.
-
-    Raises:
-        SystemExit: torch's executor and the reference interpreter differ.
-    """
-    (source,), (target,) = network.input_tensors(), network.output_tensors()
-    codes = host.quantize(source, host.nchw_to_nhwc(course.test.x, source.shape))
-    exact = ExactNetwork(network)
-    outputs = np.concatenate([exact.trace(torch.from_numpy(part))[target.name].numpy() for part in _parts(codes, 256)])
-    reference = interpreter.run(network, [codes[:INTERPRETED]])[target.name]
-    if not np.array_equal(reference, outputs[: len(reference)]):
-        sys.exit("the interpreter and its equal in torch differ")
-    return 100.0 * float(np.mean(outputs.reshape(len(outputs), -1).argmax(1) == course.test.y))
-
-
-def _parts(array: Any, size: int) -> Sequence[Any]:
-    return [array[start : start + size] for start in range(0, len(array), size)]
-
-
-def weights_bytes(network: Network) -> int:
-    """Packed weights, without biases and multipliers: what ``params_bit`` counts."""
-    bits = 0
-    for op in network.ops:
-        if isinstance(op, Conv | Linear):
-            per_channel = op.weights.codes[0].size
-            bits += sum(op.weights.bits) * per_channel
-    return bits // 8
-
-
-def widths(network: Network, channels: int | None) -> dict[str, int]:
-    """Output channels per width; those missing from ``channels``, where the layers are the seed's, have 0 bits."""
-    found: dict[str, int] = {}
-    for op in network.ops:
-        if isinstance(op, Conv | Linear):
-            for bits in op.weights.bits:
-                found[str(bits)] = found.get(str(bits), 0) + 1
-    return found if channels is None else {"0": channels - sum(found.values()), **found}
 
 
 class Task:
@@ -205,12 +160,36 @@ def fixed(task: Task, bits: int, activations: int, epochs: int) -> Row:
     return task.row("fixed" if epochs else "converted", f"w{bits}a{activations}", qnet, after, started)
 
 
-def searched(task: Task, kind: MPSType, precisions: tuple[int, ...], strength: float, limit: str | None) -> Row:
-    """MPS on ``params_bit`` at 8-bit activations, at a price or towards a limit, and fine-tuning."""
-    started = time.monotonic()
-    course = task.further()
+def mixed(
+    task: Task,
+    course: Course,
+    model: nn.Module,
+    span: tuple[int, int, int],
+    scale: float,
+    limit: str | None,
+    *,
+    kind: MPSType = MPSType.PER_CHANNEL,
+    precisions: tuple[int, ...] = (0, 2, 4, 8),
+    strength: float = 0.0,
+) -> tuple[QuantNetwork, float]:
+    """MPS on ``params_bit`` at 8-bit activations, at a price or towards a limit, and fine-tuning.
+
+    Args:
+        task: gives batches to calibrate and to rank precisions with.
+        course: trains.
+        model: in float, trained.
+        span: first epoch of the search, and the ones after its last and after the last of fine-tuning.
+        scale: of the learning rates.
+        limit: size of the weights; ``None`` for a price.
+        kind: what has a precision of its own.
+        precisions: of weights.
+        strength: the price, per bit.
+
+    Returns:
+        The network, and the percentage of test images that it had right before fine-tuning.
+    """
     mps = MPS(
-        task.seed_model,
+        model,
         cost={"size": cost.params_bit},
         input_example=course.images[:1],
         w_search_type=kind,
@@ -222,20 +201,39 @@ def searched(task: Task, kind: MPSType, precisions: tuple[int, ...], strength: f
     mps.rank_precisions(nn.functional.cross_entropy, task.examples())
     if limit is not None:
         mps.settle(limit, "size")
-        mps.correct_biases(task.course.images[:1024])
-    mps.restore_norms(task.course.images[:1024])
+        mps.correct_biases(course.images[:1024])
+    mps.restore_norms(course.images[:1024])
     price: Any = (
         regularizers.BaseRegularizer("size", strength)
         if limit is None
         else regularizers.DUCCIO({"size": limit}, task_loss=1.0)
     )
-    course.fit(mps, 0, SEARCH_EPOCHS, search_optimizers(mps, task.given.scale), regularizer=price)
+    first, searched_to, last = span
+    course.fit(mps, first, searched_to, search_optimizers(mps, scale), regularizer=price)
     if limit is not None:
         mps.settle(limit, "size")
-    mps.correct_biases(task.course.images[:1024])
+    mps.correct_biases(course.images[:1024])
     qnet = mps.eval().export()
-    after = integer_accuracy(integerize(qnet.eval(), "ic"), task.course)
-    course.fit(qnet, SEARCH_EPOCHS, SEARCH_EPOCHS + TUNE_EPOCHS, plain_optimizer(qnet, task.given.scale))
+    after = integer_accuracy(integerize(qnet.eval(), "ic"), course)
+    course.fit(qnet, searched_to, last, plain_optimizer(qnet, scale))
+    return qnet, after
+
+
+def searched(task: Task, kind: MPSType, precisions: tuple[int, ...], strength: float, limit: str | None) -> Row:
+    """MPS alone."""
+    started = time.monotonic()
+    span = 0, SEARCH_EPOCHS, SEARCH_EPOCHS + TUNE_EPOCHS
+    qnet, after = mixed(
+        task,
+        task.further(),
+        task.seed_model,
+        span,
+        task.given.scale,
+        limit,
+        kind=kind,
+        precisions=precisions,
+        strength=strength,
+    )
     name = "per channel" if kind is MPSType.PER_CHANNEL else "per layer"
     name += " or none" if 0 in precisions else ""
     return task.row(name, limit or f"{strength:g}", qnet, after, started)
@@ -258,61 +256,22 @@ def chained(task: Task, limit: str) -> Row:
     started = time.monotonic()
     course = task.further(CHAIN_EPOCHS)
     course.distillation = Distillation(nn.functional.cross_entropy, task.seed_model)
-    model = prune(course, select(course, task.seed_model))
-    mps = MPS(
-        model,
-        cost={"size": cost.params_bit},
-        input_example=course.images[:1],
-        w_search_type=MPSType.PER_CHANNEL,
-        qinfo=get_default_qinfo((0, 2, 4, 8), (8,)),
-        full_cost=True,
-        hard_softmax=True,
-        calibration=task.calibration(),
-    )
-    mps.rank_precisions(nn.functional.cross_entropy, task.examples())
-    mps.settle(limit, "size")
-    mps.correct_biases(course.images[:1024])
-    mps.restore_norms(course.images[:1024])
-    price = regularizers.DUCCIO({"size": limit}, task_loss=1.0)
-    course.fit(mps, PRUNED, MIXED, search_optimizers(mps), regularizer=price)
-    mps.settle(limit, "size")
-    mps.correct_biases(course.images[:1024])
-    qnet = mps.eval().export()
-    after = integer_accuracy(integerize(qnet.eval(), "ic"), course)
-    course.fit(qnet, MIXED, CHAIN_EPOCHS, plain_optimizer(qnet))
-    return task.row("chain", limit, qnet, after, started, same_layers=False)
-
-
-def select(course: Course, seed: nn.Module) -> nn.Module:
-    """Layers of the trained seed, or alternatives that start from them."""
-    model = in_place_of(copy.deepcopy(seed), SEARCHED)
-    start_alternatives(model)
-    nas = SuperNet(model, cost={"size": cost.params_bit}, input_shape=course.shape, full_cost=True)
-    optimizer = search_optimizers(nas)
-    optimizer.nas = torch.optim.SGD(list(nas.nas_parameters()), lr=SELECTION_RATE)
-    nas.train_net_only()
-    course.fit(nas, 0, WARM_UP, optimizer)
-    nas.train_net_and_nas()
-    course.fit(
-        nas,
-        WARM_UP,
-        SELECTED,
-        optimizer,
-        each=lambda epoch: training.anneal(nas, FALLING, epoch, SELECTED - WARM_UP),
-        regularizer=regularizers.BaseRegularizer("size", SELECTION_STRENGTH, relative=True),
-    )
+    start = in_place_of(copy.deepcopy(task.seed_model), SEARCHED)
+    start_alternatives(start)
+    nas = search_layers(course, start, SELECTION_STRENGTH, WARM_UP, SELECTED)
     say(f"selected: { {name: module.best_index for name, module in nas.named_choices()} }")
-    return nas.eval().export()
+    model = prune(course, nas.eval().export())
+    qnet, after = mixed(task, course, model, (PRUNED, MIXED, CHAIN_EPOCHS), 1.0, limit)
+    return task.row("chain", limit, qnet, after, started, same_layers=False)
 
 
 def prune(course: Course, model: nn.Module) -> nn.Module:
     """Without the channels that matter least."""
-    nas = PIT(model, cost={"size": cost.params_bit}, input_shape=course.shape, full_cost=True, discrete_cost=True)
-    limit = f"{KEPT * nas.get_cost('size').item() / 8e3:.2f} kB"
+    weights = sum(parameter.numel() for parameter in model.parameters() if parameter.dim() > 1)
+    limit = f"{KEPT * weights / 1e3:.2f} kB"
     price = regularizers.DUCCIO({"size": limit}, task_loss=1.0)
-    course.fit(nas, SELECTED, PRUNED, search_optimizers(nas), regularizer=price)
-    nas.settle(limit, "size")
-    found = nas.eval().export()
+    found: nn.Module
+    found, _ = search_channels(course, model, price, SELECTED, PRUNED, limit)
     say(f"pruned to {limit}: {course.accuracy(found):.2f} %")
     return found
 

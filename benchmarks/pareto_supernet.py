@@ -47,10 +47,9 @@ def ends(course: Course) -> tuple[int, int, int, int]:
     return first, second, third, fourth
 
 
-def choose(course: Course, strength: float) -> tuple[nn.Module, dict[str, Any]]:
-    """Train the supernet, and select; the selected network with random weights, and what was chosen."""
-    warmup, last, *_ = ends(course)
-    nas = SuperNet(in_place_of(course.network(), SEARCHED), cost=COSTS, input_shape=course.shape, full_cost=True)
+def search(course: Course, model: nn.Module, strength: float, warmup: int, last: int) -> SuperNet:
+    """Train a network with alternatives up to, not including, epoch ``last``, and select from epoch ``warmup`` on."""
+    nas = SuperNet(model, cost=COSTS, input_shape=course.shape, full_cost=True)
     optimizer = search_optimizers(nas)
     optimizer.nas = torch.optim.SGD(list(nas.nas_parameters()), lr=SELECTION_RATE)
     nas.train_net_only()
@@ -64,6 +63,13 @@ def choose(course: Course, strength: float) -> tuple[nn.Module, dict[str, Any]]:
         each=lambda epoch: training.anneal(nas, FALLING, epoch, last - warmup),
         regularizer=regularizers.BaseRegularizer("size", strength, relative=True),
     )
+    return nas
+
+
+def choose(course: Course, strength: float) -> tuple[nn.Module, dict[str, Any]]:
+    """Select; the selected network with random weights, and what was chosen."""
+    warmup, last, *_ = ends(course)
+    nas = search(course, in_place_of(course.network(), SEARCHED), strength, warmup, last)
     chosen = {name: module.best_index for name, module in nas.named_choices()}
     return restarted(nas.export(), course.seed), {"chosen": chosen}
 

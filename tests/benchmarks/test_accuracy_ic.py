@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks.accuracy_ic import read_rows, weights_bytes, widths
+from benchmarks.accuracy_ic import read_rows
+from benchmarks.integer_judgement import weights_bytes, widths
 from plinio_deploy.integerize import integerize
 from plinio_deploy.quantization import LayerConfig, QuantConfig, quantize
 
