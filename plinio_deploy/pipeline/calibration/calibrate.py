@@ -59,8 +59,8 @@ class Effort:
     typical: float = design.TYPICAL
 
 
-SIMULATED = Effort(0.5, 10_000)
-"""For simulators of RTL, which do a few million cycles per second."""
+SIMULATED = Effort(typical=10_000)
+"""For simulators of RTL, which do a few million cycles per second: as many layers, smaller ones."""
 
 
 def effort_of(target: Target) -> Effort:

@@ -157,17 +157,11 @@ def _plain(chain: _Chain, first: int) -> Network:
     return chain.build()
 
 
-def known(*, reduced: bool) -> Iterator[tuple[str, Network]]:
-    """The networks of MLPerf Tiny at 8 bits.
-
-    Args:
-        reduced: images of half the size where simulating the whole network would take minutes; the name says so.
-    """
-    side, note = (16, " 16x16") if reduced else (32, "")
-    yield f"resnet8{note}", _resnet(_Chain("resnet8", (side, side, 3)), 16)
+def known() -> Iterator[tuple[str, Network]]:
+    """The networks of MLPerf Tiny at 8 bits, whole."""
+    yield "resnet8", _resnet(_Chain("resnet8", (32, 32, 3)), 16)
     yield "ds-cnn", _ds_cnn(_Chain("ds_cnn", (49, 10, 1)), 64)
-    side, note = (48, " 48x48") if reduced else (96, "")
-    yield f"mobilenetv1-025{note}", _mobilenet(_Chain("mobilenet", (side, side, 3)), 0.25)
+    yield "mobilenetv1-025", _mobilenet(_Chain("mobilenet", (96, 96, 3)), 0.25)
     yield "autoencoder", _autoencoder(_Chain("autoencoder", (640,)), 128, 640)
 
 

@@ -36,7 +36,7 @@ def validate(lut: Lut, target: Target, terminal: Terminal, specs: Sequence[Spec]
             relative.append(predicted / value - 1)
             if parts[0].w_bits is not None:
                 weighted.append((parts, value))
-    whole = dict(networks.known(reduced=target.runner == "rtl")) | dict(networks.searched())
+    whole = dict(networks.known()) | dict(networks.searched())
     ran = bench.run_all(list(whole.values()), target, terminal, f"{target.name} networks")
     totals = [_total(lut, run) for run in ran]
     by_network = {

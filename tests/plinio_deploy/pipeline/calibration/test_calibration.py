@@ -78,7 +78,7 @@ def test_layers_of_a_design_have_the_sizes_that_were_asked_for() -> None:
 
 
 def test_networks_are_valid_and_of_their_published_size() -> None:
-    known = dict(networks.known(reduced=False))
+    known = dict(networks.known())
     macs = {name: sum(network.macs(op) for op in network.ops) for name, network in known.items()}
     assert macs == {
         "resnet8": 12_501_632,
