@@ -22,7 +22,8 @@ from plinio_deploy.targets import registry
 from plinio_deploy.targets.calibration import residual
 from plinio_deploy.targets.calibration.attributes import ATTRIBUTES, attributes
 from plinio_deploy.targets.calibration.choice import Tree, choose
-from plinio_deploy.targets.calibration.features import FEATURES, READ, FeatureName, form, shares
+from plinio_deploy.targets.calibration.counts import FEATURES, FeatureName
+from plinio_deploy.targets.calibration.features import READ, form, shares
 from plinio_deploy.targets.calibration.geometry import Geometry, OpName, whole_numbers
 
 __all__ = ["FEATURES", "FeatureName", "Lut", "OpName", "Term", "files", "load", "parse"]

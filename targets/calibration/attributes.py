@@ -65,6 +65,9 @@ ATTRIBUTES: Mapping[str, Callable[[Geometry], float]] = {
     "w 2": lambda at: at.w_bits == 2,
     "a 4": lambda at: at.a_bits == 4,
     "a 2": lambda at: at.a_bits == 2,
+    "other 8": lambda at: at.other_bits == 8,
+    "other 4": lambda at: at.other_bits == 4,
+    "other 2": lambda at: at.other_bits == 2,
     "out 4": lambda at: at.packed == 4,
     "out 2": lambda at: at.packed == 2,
 }

@@ -31,6 +31,9 @@ FAR = 128
 GROUP = {4: 13_000, 2: 41_000}
 """By width of weights, products with random ones that add up to 16 bits, times the span of codes."""
 
+STEPS = 8
+"""Products that `codegen/thumb` computes per turn; twice as many beside weights of fewer than 8 bits."""
+
 _Axis = tuple[int, ...]
 
 
@@ -255,6 +258,45 @@ def _borders(at: Geometry) -> int:
     return sum(not 0 <= out * at.stride[1] - at.before[1] <= reach for out in range(at.output[1]))
 
 
+def _products(at: Geometry) -> float:
+    """Products of pairs of positions and fours of channels, what `codegen/thumb` fills patches up with included."""
+    steps = STEPS if at.w_bits == 8 and float(at.share) == 1 else 2 * STEPS
+    return float(_pairs(at) * _blocks(at) * -(-int(at.depth) // steps) * steps)
+
+
+@lru_cache(maxsize=4096)
+def _patches(at: Geometry) -> tuple[float, float, float, float]:
+    """Rows that its patches are copied by, turns of eight codes or of a byte, codes left over, elements in padding.
+
+    Of an odd number of positions the first is computed twice.
+    """
+    if at.op == "depthwise":
+        return 0.0, 0.0, 0.0, 0.0
+    inside = [
+        [
+            sum(0 <= out * at.stride[axis] - at.before[axis] + tap < at.source[axis] for tap in range(int(taps)))
+            for out in range(at.output[axis])
+        ]
+        for axis, taps in enumerate(at.kernel)
+    ]
+    rows, lengths = sum(inside[0]), [taps * int(at.cin) for taps in inside[1]]
+    each = 8 if at.a_bits == 8 else _per_byte(at)
+    again = 2 * _pairs(at) / at.positions if at.positions > 1 else 1.0
+    padding = at.positions * int(at.kernel[0]) * _row(at) - rows * sum(lengths)
+    found = (
+        rows * sum(length > 0 for length in lengths),
+        rows * sum(length // each for length in lengths),
+        rows * sum(length % each for length in lengths),
+        padding,
+    )
+    return found[0] * again, found[1] * again, found[2] * again, found[3] * again
+
+
+def _row(at: Geometry) -> int:
+    """Elements under one row of taps."""
+    return int(at.kernel[1]) * int(at.cin)
+
+
 EXACT: Mapping[str, Callable[[Geometry], float]] = {
     "ragged8": lambda at: _ragged(at, 8),
     "ragged4": lambda at: _ragged(at, 4),
@@ -299,5 +341,12 @@ EXACT: Mapping[str, Callable[[Geometry], float]] = {
     "ring_vectors": lambda at: _ring_rows(at) * -(-at.source[1] * int(at.cin) // 16),
     "border_codes": lambda at: float(_borders(at) * at.output[0] * int(at.cout)),
     "border_taps": lambda at: float(_borders(at) * at.output[0] * int(at.cout) * int(at.kernel[0]) * int(at.kernel[1])),
+    "padded_products": lambda at: _products(at) if at.positions > 1 else 0.0,
+    "lone_products": lambda at: _products(at) if at.positions == 1 else 0.0,
+    "loose_blocks": lambda at: float(_pairs(at) * _blocks(at) * (int(at.cout) % 4 > 0)),
+    "patch_rows": lambda at: at.share * _patches(at)[0],
+    "patch_turns": lambda at: at.share * _patches(at)[1],
+    "patch_ones": lambda at: at.share * _patches(at)[2],
+    "patch_fill": lambda at: at.share * _patches(at)[3],
 }
 """Count of a layer in whole numbers, by name."""

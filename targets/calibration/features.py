@@ -4,7 +4,7 @@
 Loops of a kernel run once per layer, row, position, block of channels, tap or product, so each of these is a feature;
 where kernels work in blocks (two positions, four channels, four products at once) a feature counts blocks, rounded up.
 Every formula takes an op and a division that rounds up: that of plain numbers here, or a search's differentiable one.
-`exact` has more counts, which a search sees by way of smooth ones.
+`exact` has more counts, which a search sees by way of smooth ones; `counts` says what each of them is.
 """
 
 from __future__ import annotations
@@ -12,170 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import MappingProxyType
-from typing import Literal
 
+from plinio_deploy.targets.calibration.counts import FEATURES, ONLY_PLAIN, PLAIN, PORTABLE, SMOOTH, THUMB, FeatureName
 from plinio_deploy.targets.calibration.exact import EXACT
 from plinio_deploy.targets.calibration.geometry import Geometry, Number
-
-FeatureName = Literal[
-    "layer",
-    "rows",
-    "positions",
-    "pairs",
-    "inputs",
-    "columns",
-    "taps",
-    "channels",
-    "weights",
-    "outputs",
-    "outputs8",
-    "outputs4",
-    "outputs2",
-    "ragged8",
-    "ragged4",
-    "ragged2",
-    "positions8",
-    "positions4",
-    "positions2",
-    "blocks2",
-    "blocks4",
-    "pair_blocks2",
-    "pair_blocks4",
-    "output_taps",
-    "output_rows",
-    "pair_rows",
-    "pair_words",
-    "block_taps",
-    "block_rows",
-    "macs",
-    "macs_inside",
-    "mac_words",
-    "block_words",
-    "block_depth",
-    "row_words",
-    "turns",
-    "turn_words",
-    "wide_words",
-    "patch_words",
-    "odd_words",
-    "even_words",
-    "copied_words",
-    "copied_bytes",
-    "clipped_rows",
-    "scattered_pairs",
-    "odd_blocks",
-    "calls",
-    "eight_blocks",
-    "eights",
-    "vectors",
-    "long_vectors",
-    "eight_taps",
-    "row_vectors",
-    "steps",
-    "step_words",
-    "step_blocks",
-    "step_loads",
-    "step_weights",
-    "step_products",
-    "step_codes",
-    "flushes",
-    "line_calls",
-    "line_channels",
-    "line_taps",
-    "line_loads",
-    "line_codes",
-    "line_products",
-    "border_copies",
-    "window_eights",
-    "window_taps",
-    "far_taps",
-    "ring_rows",
-    "ring_vectors",
-    "border_codes",
-    "border_taps",
-]
-
-FEATURES: Mapping[FeatureName, str] = MappingProxyType(
-    {
-        "layer": "1 for each call of the op",
-        "rows": "output rows",
-        "positions": "output positions (product of the spatial sizes)",
-        "pairs": "pairs of output positions, rounded up; of depthwise layers in each row",
-        "inputs": "elements of the inputs",
-        "columns": "elements gathered before a dot product: output positions x taps x input channels",
-        "taps": "taps inside the input, over all output positions",
-        "channels": "output channels",
-        "weights": "weights",
-        "outputs": "elements written",
-        "outputs8": "elements written with 8 bits",
-        "outputs4": "elements written with 4 bits",
-        "outputs2": "elements written with 2 bits",
-        "ragged8": "elements written with 8 bits that come in rows which end within a byte",
-        "ragged4": "elements written with 4 bits that come or go in rows which end within a byte",
-        "ragged2": "elements written with 2 bits that come or go in rows which end within a byte",
-        "positions8": "output positions, their elements with 8 bits",
-        "positions4": "output positions, their elements with 4 bits",
-        "positions2": "output positions, their elements with 2 bits",
-        "blocks2": "positions x pairs of output channels, rounded up",
-        "blocks4": "positions x fours of output channels, rounded up",
-        "pair_blocks2": "pairs of positions x pairs of output channels",
-        "pair_blocks4": "pairs of positions x fours of output channels",
-        "output_taps": "elements written x taps inside the input",
-        "output_rows": "elements written x rows of taps inside the input",
-        "pair_rows": "pairs of positions x rows of taps",
-        "pair_words": "pairs of positions x fours of input elements of each row of taps, rounded up",
-        "block_taps": "pairs of positions x fours of output channels x taps",
-        "block_rows": "pairs of positions x fours of output channels x rows of taps",
-        "macs": "multiply-accumulates; for pooling and sums the elements read by windows or operands",
-        "macs_inside": "the same without those on padding",
-        "mac_words": "elements written x fours of products; without weights, words of the rows that are read",
-        "block_words": "pairs of positions x fours of output channels x fours of products, all rounded up",
-        "block_depth": "pairs of positions x fours of output channels x products",
-        "row_words": "pairs of positions x fours of output channels x fours of products of each row of taps",
-        "turns": "turns of the inner loop over a patch, for each pair of positions and four of channels",
-        "turn_words": "pairs of 16-bit halves in these turns, those included that only fill the last one",
-        "wide_words": "the same of layers whose packed sums would overflow",
-        "patch_words": "pairs of positions x pairs of halves of a patch",
-        "odd_words": "words of the input that are loaded from an odd address",
-        "even_words": "words that are loaded from an even address that is no multiple of 4",
-        "copied_words": "words that are copied as such",
-        "copied_bytes": "bytes that are copied one by one: the ends of rows, and rows at other addresses",
-        "clipped_rows": "pairs of positions x rows of taps where some lie in padding",
-        "scattered_pairs": "pairs of positions whose patches do not follow each other",
-        "odd_blocks": "pairs of positions of layers whose channels are no multiple of 4",
-        "calls": "pairs of positions, for each width of weights anew",
-        "eight_blocks": "pairs of positions x eights of channels",
-        "eights": "fours of channels x eights of products, of pairs of positions",
-        "vectors": "the same with sixteens of products",
-        "long_vectors": "the same with as many products as a vector holds weights of 4 or 2 bits",
-        "eight_taps": "pairs of positions x eights of channels x taps",
-        "row_vectors": "sixteens of codes that patches (of depthwise layers rows) are copied by",
-        "steps": "steps of four or eight positions, as many as registers hold sums for",
-        "step_words": "positions of all steps x products, rounded up to fours",
-        "step_blocks": "steps x fours of channels",
-        "step_loads": "positions of all steps x fours of channels x products",
-        "step_weights": "steps x weights",
-        "step_products": "products of all steps, those of positions that are computed twice included",
-        "step_codes": "elements of all steps",
-        "flushes": "how often packed sums are taken apart",
-        "line_calls": "blocks of up to four pixels of a row, of depthwise layers",
-        "line_channels": "the same times channels",
-        "line_taps": "the same times channels and taps",
-        "line_loads": "elements that these blocks load, for each channel anew",
-        "line_codes": "elements of these blocks, those that are computed twice included",
-        "line_products": "the same times taps",
-        "border_copies": "positions whose window reaches into padding at its sides, times taps",
-        "window_eights": "pairs of positions x eights of channels of all widths, of depthwise layers",
-        "window_taps": "the same times taps",
-        "far_taps": "those of them whose address is computed first",
-        "ring_rows": "rows that depthwise layers copy into a ring, padding included",
-        "ring_vectors": "sixteens of codes of these rows",
-        "border_codes": "elements written whose window reaches into padding at its sides",
-        "border_taps": "the same times taps",
-    }
-)
-"""What a coefficient multiplies."""
 
 CeilDiv = Callable[[Number, int], Number]
 _Formula = Callable[[Geometry, CeilDiv], Number]
@@ -263,70 +103,22 @@ _FORMULAS: Mapping[FeatureName, _Formula] = {
     "row_words": _row_words,
 }
 
-SMOOTH: Mapping[FeatureName, FeatureName] = {
-    "ragged8": "outputs",
-    "ragged4": "outputs",
-    "ragged2": "outputs",
-    "turns": "block_depth",
-    "turn_words": "block_depth",
-    "wide_words": "block_depth",
-    "patch_words": "columns",
-    "odd_words": "columns",
-    "even_words": "columns",
-    "copied_words": "inputs",
-    "copied_bytes": "inputs",
-    "clipped_rows": "pair_rows",
-    "scattered_pairs": "pairs",
-    "odd_blocks": "pairs",
-    "calls": "pairs",
-    "eight_blocks": "pair_blocks4",
-    "eights": "block_depth",
-    "vectors": "block_depth",
-    "long_vectors": "block_depth",
-    "eight_taps": "block_taps",
-    "row_vectors": "columns",
-    "steps": "positions",
-    "step_words": "columns",
-    "step_blocks": "blocks4",
-    "step_loads": "block_depth",
-    "step_weights": "block_depth",
-    "step_products": "macs",
-    "step_codes": "outputs",
-    "flushes": "block_depth",
-    "line_calls": "positions",
-    "line_channels": "outputs",
-    "line_taps": "macs",
-    "line_loads": "macs",
-    "line_codes": "outputs",
-    "line_products": "macs",
-    "border_copies": "taps",
-    "window_eights": "outputs",
-    "window_taps": "macs",
-    "far_taps": "macs",
-    "ring_rows": "rows",
-    "ring_vectors": "inputs",
-    "border_codes": "outputs",
-    "border_taps": "macs",
-}
-"""Instead of each exact count, one that a search can follow."""
 
-ONLY_PLAIN: tuple[FeatureName, ...] = (
-    *("outputs8", "ragged8", "ragged4", "ragged2"),
-    *("positions8", "positions4", "positions2"),
-)
-"""Features of ops without weights alone: where nothing is multiplied, what an element costs hangs on its two widths."""
+def names(at: Geometry, kernel: str) -> tuple[FeatureName, ...]:
+    """The features that mean something for an op and the kernel that executes it.
 
-PLAIN: tuple[FeatureName, ...] = (
-    *("layer", "rows", "positions", "taps", "inputs", "outputs", "blocks4", "output_rows"),
-    *("macs_inside", "mac_words", "copied_words", "copied_bytes", "outputs4", "outputs2"),
-    *ONLY_PLAIN,
-)
-"""Features of ops without weights."""
-
-
-def names(at: Geometry) -> tuple[FeatureName, ...]:
-    """The features that mean something for an op."""
-    return PLAIN if at.w_bits is None else tuple(name for name in FEATURES if name not in ONLY_PLAIN)
+    What kernels of one instruction set count tells nothing about portable C, but with few layers it would seem to.
+    """
+    if at.w_bits is None:
+        return PLAIN
+    thumb, plain = "_thumb" in kernel, kernel.endswith("_plain")
+    return tuple(
+        name
+        for name in FEATURES
+        if name not in ONLY_PLAIN
+        and (thumb or name not in THUMB)
+        and (name not in EXACT or name in PORTABLE or (not plain and (not thumb or name in THUMB)))
+    )
 
 
 def feature(name: FeatureName, at: Geometry, ceil: CeilDiv = ceil_div) -> Number:

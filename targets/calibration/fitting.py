@@ -133,7 +133,7 @@ def _terms(members: Sequence[Point]) -> dict[Key, Term]:
 
     A layer of several widths is the sum of its parts, so it is one equation in the coefficients of several rows.
     """
-    features = names(members[0].at)
+    features = names(members[0].at, members[0].kernel)
     keys = sorted({key for point in members for key in point.keys}, key=str)
     counts = np.zeros((len(members), len(keys), len(features)))
     for row, point in enumerate(members):
@@ -168,13 +168,12 @@ def _residual(kernel: str, members: Sequence[Point], terms: Mapping[Key, Term]) 
     found = residual.fit(entries, logs)
     if not len(found.weights):
         return None
-    points = [[_short(value, 4) for value in point] for point in found.points.tolist()]
     return ResidualTable(
         kernel=kernel,
         scales=dict(found.scales),
         signal=found.signal,
         noise=found.noise,
-        points=points,
+        points=found.points.tolist(),
         weights=found.weights.tolist(),
     )
 

@@ -58,6 +58,7 @@ class Geometry:
         before: padding per axis in front of the input.
         inside: mean fraction of the taps, per axis, that do not fall into padding.
         operands: tensors that are read.
+        other_bits: width of the second tensor of a sum where it is not that of the first; else None.
         out_bits: width of the output; None: as the input.
         shifted: whether sums are shifted before they are scaled, which not every kernel can do. It takes great scales,
             which only the integer network knows; few trained layers have them.
@@ -78,6 +79,7 @@ class Geometry:
     before: Pair = (0, 0)
     inside: tuple[float, float] = (1.0, 1.0)
     operands: int = 1
+    other_bits: int | None = None
     out_bits: int | None = None
     shifted: bool = False
     fours: bool | None = None
@@ -147,6 +149,8 @@ def of_op(network: Network, op: Op) -> tuple[Geometry, ...]:
         return ()
     operands = len(op_inputs(op))
     each = size[2] / operands if isinstance(op, Concat) else size[2]
+    if isinstance(op, Add) and (other := network.tensors[op.inputs[1]].bits) != source.bits:
+        common["other_bits"] = other
     return (Geometry(names[type(op)], None, cin=each, cout=size[2], operands=operands, **common),)
 
 

@@ -32,6 +32,13 @@ DROPPED = 0.02
 
 LEAST_NOISE = 1e-7
 """Variance that keeps equal points apart."""
+
+LEAST_SHARE = 1e-5
+"""The same as a share of the signal's: with less, weights are so great that what is written of them does not do."""
+
+DIGITS = 10
+"""Of a weight. Neighbours' weights nearly cancel, so that what is rounded off of them is multiplied."""
+
 LIMIT = 0.7
 """No correction beyond a factor of ``exp(LIMIT)``: further away something else is wrong."""
 
@@ -73,7 +80,8 @@ def fit(attributes: Sequence[Mapping[str, float]], logs: Sequence[float]) -> Res
         logs: logarithm of measured over predicted of each.
     """
     names = [name for name in ATTRIBUTES if len({entry[name] for entry in attributes}) > 1]
-    x = np.array([[entry[name] for name in names] for entry in attributes]).reshape(len(attributes), len(names))
+    x = np.array([[_short(entry[name]) for name in names] for entry in attributes])
+    x = x.reshape(len(attributes), len(names))
     r = np.array(logs, dtype=np.float64)
     if len(r) < 4 or float(np.abs(r).max()) < 1e-4:
         return Residual({}, 0.0, 0.0, np.zeros((0, 0)), np.zeros(0))
@@ -81,9 +89,11 @@ def fit(attributes: Sequence[Mapping[str, float]], logs: Sequence[float]) -> Res
     best = np.exp(_likeliest(x[some], r[some]))
     kept = [index for index in range(len(names)) if best[index] > DROPPED]
     scales = {names[index]: _short(best[index]) for index in kept}
-    model = Residual(scales, _short(best[-2]), _short(best[-1]), x[:, kept], r)
+    signal = _short(best[-2])
+    model = Residual(scales, signal, _short(max(best[-1], LEAST_SHARE * signal)), x[:, kept], r)
     weights = np.linalg.solve(covariance(model, model.points), r)
-    return Residual(scales, model.signal, model.noise, model.points, np.array([_short(weight) for weight in weights]))
+    written: FloatArray = np.array([_short(weight, DIGITS) for weight in weights])
+    return Residual(scales, model.signal, model.noise, model.points, written)
 
 
 def covariance(model: Residual, points: FloatArray) -> FloatArray:
@@ -133,5 +143,5 @@ def _likelihood(x: FloatArray, r: FloatArray, theta: FloatArray) -> tuple[float,
     return float(value), gradient
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.5g}")
+def _short(value: float, digits: int = 5) -> float:
+    return float(f"{value:.{digits}g}")

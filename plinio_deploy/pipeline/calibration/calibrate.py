@@ -33,7 +33,7 @@ HELD_OUT_SHARE = 0.3
 LEAST = 12
 """Layers that every kernel should get at each pair of widths, if it ever is chosen there."""
 
-RARE, MORE = 40, 14
+RARE, MORE = 40, 30
 """A kernel that is not the usual one at a pair of widths gets some more layers if it has fewer than so many."""
 
 LOOKED_AT = 300
@@ -42,8 +42,8 @@ LOOKED_AT = 300
 MIXED_LOOKED_AT = 16.0
 """Of layers of several widths, as a share of `design.MIXED`."""
 
-WIDE_LOOKED_AT = 3.0
-"""Of linear layers of many outputs, as a share of `design.WIDE`."""
+RARER_LOOKED_AT = 3.0
+"""Of linear layers of many outputs, short vectors and sums of two widths, as a share of what is measured."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def check(lut: Lut, target: Target, terminal: Terminal, effort: Effort) -> Valid
     seen = {*design.layers(FIT, effort.share, effort.typical), *_further(effort)}
     share = HELD_OUT_SHARE * effort.share
     drawn = design.layers(HELD_OUT, share, effort.typical)
-    drawn += design.ragged(HELD_OUT, share, effort.typical) + design.wide(HELD_OUT, share, effort.typical)
+    drawn += design.ragged(HELD_OUT, share, effort.typical) + _rarer(HELD_OUT, share, effort.typical)
     specs = [spec for spec in drawn if spec not in seen]
     return validate(lut, target, terminal, specs, HELD_OUT)
 
@@ -153,8 +153,15 @@ def _further(effort: Effort) -> list[Spec]:
     """Layers of the fit that are not drawn by chance alone."""
     share, typical = effort.share, effort.typical
     ragged, moves = design.ragged(FIT, share, typical), design.moves(FIT, share, typical)
-    again, wide = design.mixed(f"{FIT} again", share, typical), design.wide(FIT, share, typical)
-    return [*ragged, *moves, *design.late(FIT, share), *again, *wide]
+    mixed, again = design.mixed(f"{FIT} again", share, typical), design.again(FIT, share, typical)
+    pruned = design.pruned(FIT, share, typical)
+    return [*ragged, *moves, *design.late(FIT, share), *mixed, *again, *pruned, *_rarer(FIT, share, typical)]
+
+
+def _rarer(part: str, share: float, typical: float) -> list[Spec]:
+    """Layers that `design.layers` has none of, and networks have some of."""
+    made = (design.wide, design.narrow, design.unlike)
+    return [spec for drawn in made for spec in drawn(part, share, typical)]
 
 
 def measure(specs: Sequence[Spec], target: Target, terminal: Terminal, name: str) -> Measured:
@@ -232,7 +239,7 @@ def _choices(specs: Sequence[Spec], target: Target) -> Mapping[Geometry, str]:
             groups.setdefault(_group(spec), spec)
     asked = [more for spec in groups.values() for more in design.more("choice", spec, LOOKED_AT)]
     asked += design.ragged("choice", LOOKED_AT / design.RAGGED / 4) + design.mixed("choice", MIXED_LOOKED_AT)
-    asked += design.wide("choice", WIDE_LOOKED_AT)
+    asked += _rarer("choice", RARER_LOOKED_AT, design.TYPICAL)
     networks = bench.layer_networks(asked, "look")
     kernels = bench.kernels_of(networks, target)
     ops = [(network, op) for network in networks for op in network.ops if op.name in kernels]

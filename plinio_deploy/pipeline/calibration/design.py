@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
+from itertools import permutations
 
 from plinio_deploy.pipeline.calibration.micro import Spec
 
@@ -51,6 +53,18 @@ RAGGED = 14
 WIDE, WIDE_MIXED = 12, 24
 """Linear layers of short vectors and many outputs, as autoencoders end: per pair of widths, and of several widths."""
 
+NARROW, NARROW_MIXED = 8, 16
+"""Linear layers of the shortest vectors, as they follow the narrowest part of an autoencoder; likewise."""
+
+PRUNED: Mapping[int, int] = {4: 36, 8: 14}
+"""Layers of any number of channels, for each op and width of activations, half of them of several widths."""
+
+UNLIKE = 12
+"""Sums of tensors of two widths, for each pair of them."""
+
+AGAIN = ("depthwise", "max_pool")
+"""Kinds that are drawn once more. Many of them are computed in portable C, and compilers make most of its shapes."""
+
 MOVES: Mapping[str, int] = {"add": 2, "requantize": 3, "copy": 1, "pool": 3, "max_pool": 2}
 """Layers for each width of activations and number of channels, of ops without weights."""
 
@@ -74,6 +88,15 @@ class _Draw:
     def size(self) -> tuple[int, int]:
         first = self.rng.choice(_SIZES)
         return (first, first) if self.rng.random() < 0.7 else (first, self.rng.choice(_SIZES))
+
+    def pruned(self, op: str) -> Spec:
+        channels = self.rng.randint(4, 64)
+        if op == "linear":
+            return Spec("linear", channels, self.rng.randint(6, 96))
+        if op == "depthwise":
+            return self.spatial(Spec("conv", channels, channels, groups=channels), (3, 3))
+        spec = Spec("conv", channels, self.rng.randint(4, 64))
+        return self.spatial(spec, (1, 1) if op == "pointwise" else self.rng.choice(((3, 3), (3, 3), (1, 3), (1, 9))))
 
     def late(self, op: str) -> Spec:
         channels, side = self.rng.choice(_MANY), self.rng.choice((2, 2, 3, 4, 5))
@@ -130,6 +153,10 @@ class _Draw:
         outputs = self.rng.randint(129, 320)
         return Spec("linear", self.rng.randint(4, 64), outputs if self.rng.random() < 0.4 else outputs // 4 * 4)
 
+    def narrow(self) -> Spec:
+        outputs = self.rng.randint(6, 96)
+        return Spec("linear", self.rng.randint(4, 12), outputs if self.rng.random() < 0.4 else outputs // 4 * 4 + 4)
+
     def pool(self) -> Spec:
         channels, size = self.channels(), self.size()
         if self.rng.random() < 0.5:
@@ -167,7 +194,7 @@ def layers(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec
         share: of `COUNTS`.
         typical: instead of `TYPICAL`.
     """
-    return list(_layers(part, share, typical))
+    return [*_uniform(part, share, typical), *_mixed(part, share, typical)]
 
 
 def more(part: str, like: Spec, count: int, typical: float = TYPICAL) -> list[Spec]:
@@ -194,14 +221,53 @@ def ragged(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec
 
 def wide(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec]:
     """Linear layers of short vectors and many outputs: what each output costs beside its products is most of them."""
+    return _vectors(part, "wide", (WIDE, WIDE_MIXED), share, typical)
+
+
+def narrow(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec]:
+    """Linear layers of the shortest vectors: kernels that fill them up compete with those that do not."""
+    return _vectors(part, "narrow", (NARROW, NARROW_MIXED), share, typical)
+
+
+def _vectors(part: str, op: str, counts: tuple[int, int], share: float, typical: float) -> list[Spec]:
+    """Linear layers at every pair of widths, and of several widths."""
     found = []
     for w_bits, a_bits in (*WIDTHS, (0, 8), (0, 4)):
-        draw = _Draw(f"{part} wide {w_bits} {a_bits}")
-        for _ in range(math.ceil(share * (WIDE if w_bits else WIDE_MIXED / (1 if a_bits == 8 else 3)))):
-            spec = _drawn(draw, "wide", typical)
+        draw = _Draw(f"{part} {op} {w_bits} {a_bits}")
+        for _ in range(math.ceil(share * (counts[0] if w_bits else counts[1] / (1 if a_bits == 8 else 3)))):
+            spec = _drawn(draw, op, typical)
             bits = (w_bits,) if w_bits else draw.widths(spec.cout)
             found.append(replace(spec, w_bits=bits, a_bits=a_bits, out_bits=_out_bits(draw, "linear", a_bits)))
     return found
+
+
+def pruned(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec]:
+    """Layers as pruning and mixed precision leave them behind: rows that end within a byte, several widths."""
+    found = []
+    for op in MIXED:
+        for a_bits, count in PRUNED.items():
+            draw = _Draw(f"{part} pruned {op} {a_bits}")
+            for _ in range(math.ceil(count * share)):
+                spec = _drawn(draw, f"pruned {op}", typical)
+                w_bits = draw.widths(spec.cout) if draw.rng.random() < 0.5 else (draw.rng.choice((8, 4, 2)),)
+                found.append(replace(spec, w_bits=w_bits, a_bits=a_bits, out_bits=_out_bits(draw, op, a_bits)))
+    return found
+
+
+def unlike(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec]:
+    """Sums of two tensors of different widths, as mixed precision leaves them around a block."""
+    found = []
+    for a_bits, other_bits in permutations((8, 4, 2), 2):
+        draw = _Draw(f"{part} unlike {a_bits} {other_bits}")
+        for _ in range(math.ceil(UNLIKE * share)):
+            bits = draw.rng.choice((8, 8, a_bits, other_bits))
+            found.append(replace(_drawn(draw, "add", typical), a_bits=a_bits, other_bits=other_bits, out_bits=bits))
+    return found
+
+
+def again(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec]:
+    """Further layers of `AGAIN`, drawn as `layers` draws them."""
+    return list(_uniform(f"{part} again", share, typical, AGAIN))
 
 
 def late(part: str, share: float = 1.0) -> list[Spec]:
@@ -244,8 +310,8 @@ def _kind(spec: Spec) -> str:
     return "pointwise" if spec.kernel == (1, 1) else "conv"
 
 
-def _layers(part: str, share: float, typical: float) -> Iterator[Spec]:
-    for op, (usual, other) in COUNTS.items():
+def _uniform(part: str, share: float, typical: float, kinds: Collection[str] = tuple(COUNTS)) -> Iterator[Spec]:
+    for op, (usual, other) in ((op, COUNTS[op]) for op in kinds):
         weighted = op in ("conv", "first", "pointwise", "depthwise", "linear")
         for index, (w_bits, a_bits) in enumerate(WIDTHS if weighted else ((8, 8), (8, 4), (8, 2))):
             count = usual if index < (3 if weighted else 1) else other
@@ -254,7 +320,6 @@ def _layers(part: str, share: float, typical: float) -> Iterator[Spec]:
                 yield replace(
                     _drawn(draw, op, typical), w_bits=(w_bits,), a_bits=a_bits, out_bits=_out_bits(draw, op, a_bits)
                 )
-    yield from _mixed(part, share, typical)
 
 
 def _mixed(part: str, share: float, typical: float) -> Iterator[Spec]:
@@ -276,13 +341,15 @@ def _drawn(draw: _Draw, op: str, typical: float) -> Spec:
         "linear": draw.linear,
         "ragged": draw.ragged,
         "wide": draw.wide,
+        "narrow": draw.narrow,
+        **{f"pruned {kind}": partial(draw.pruned, kind) for kind in MIXED},
         "pool": draw.pool,
         "max_pool": draw.max_pool,
         "copy": draw.copy,
     }
     while True:
         spec = makers[op]() if op in makers else draw.plain(op)
-        if _fits(spec) and draw.rng.random() * spec.macs < typical:
+        if (op == "narrow" or _fits(spec)) and draw.rng.random() * spec.macs < typical:
             return spec
 
 

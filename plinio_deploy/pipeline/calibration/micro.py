@@ -52,6 +52,7 @@ class Spec:
         groups: of a convolution.
         w_bits: width of each output channel; repeated as often as needed.
         a_bits: width of the input.
+        other_bits: width of the second tensor of a sum; None: the same.
         out_bits: width of the output.
         signed: whether the input's codes are signed, with a zero point that is not 0.
     """
@@ -67,6 +68,7 @@ class Spec:
     groups: int = 1
     w_bits: tuple[int, ...] = (8,)
     a_bits: int = 8
+    other_bits: int | None = None
     out_bits: int = 8
     signed: bool = False
 
@@ -147,9 +149,10 @@ class Builder:
         shape = (spec.cin,) if spec.op == "linear" else (*spec.size, spec.cin)
         count = 2 if spec.op in ("add", "copy") else 1
         if sources is None:
+            widths = (spec.a_bits, spec.other_bits or spec.a_bits)[:count]
             sources = [
-                self.input(shape, spec.a_bits, signed=spec.signed, copy=index if spec.op == "add" else 0)
-                for index in range(count)
+                self.input(shape, bits, signed=spec.signed, copy=index if spec.op == "add" else 0)
+                for index, bits in enumerate(widths)
             ]
         out = (spec.cout,) if spec.op == "linear" else (*spec.output, spec.cout)
         kept = spec.op in ("max_pool", "copy")

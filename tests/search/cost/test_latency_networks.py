@@ -13,7 +13,7 @@ from plinio_deploy import MPS, PIT, MPSType
 from plinio_deploy.integerize import integerize
 from plinio_deploy.quantization import quantize
 from plinio_deploy.search.cost import CostSpec, LayerUse, NetworkUse, Pool, evaluate, layer_costs
-from plinio_deploy.targets.calibration.features import FEATURES
+from plinio_deploy.targets.calibration.counts import FEATURES
 from plinio_deploy.targets.calibration.prediction import predict
 from plinio_deploy.targets.luts import Lut
 

@@ -15,12 +15,13 @@ from plinio_deploy.targets import luts
 from plinio_deploy.targets.calibration import nnls, residual
 from plinio_deploy.targets.calibration.attributes import attributes
 from plinio_deploy.targets.calibration.choice import choose, learn
-from plinio_deploy.targets.calibration.features import FEATURES, feature, names
+from plinio_deploy.targets.calibration.counts import FEATURES, PORTABLE, THUMB
+from plinio_deploy.targets.calibration.features import feature, names
 from plinio_deploy.targets.calibration.fitting import Origin, Point, fit, scaled
 from plinio_deploy.targets.calibration.geometry import Geometry, inside_fraction, of_op
 from plinio_deploy.targets.calibration.prediction import deviation, measured, predict
 from plinio_deploy.targets.calibration.refitting import refit
-from plinio_deploy.targets.luts import Lut
+from plinio_deploy.targets.luts import Lut, ResidualTable
 from tests.networks import NETWORKS
 
 ORIGIN = Origin("cortex-m4", "cycles", "model", "no wait states", {"gcc": "12"}, "digest", 7.0)
@@ -123,6 +124,34 @@ def test_what_the_form_cannot_say_is_interpolated() -> None:
     assert np.median(errors) < 0.02 < 0.04 < np.median(without)
 
 
+def test_counts_of_one_instruction_set_are_offered_to_its_kernels_alone() -> None:
+    at = conv(random.Random(1))
+    thumb, dsp, plain = (set(names(at, kernel)) for kernel in ("conv_thumb2", "conv_dsp", "conv_plain"))
+    assert thumb - dsp == set(THUMB)
+    assert "turn_words" in dsp - thumb - plain
+    assert plain < thumb
+    assert set(PORTABLE) <= plain
+
+
+def test_what_is_interpolated_survives_being_written() -> None:
+    """Close neighbours on a smooth curve: their weights are great, and nearly cancel each other."""
+    layer = attributes(conv(random.Random(4)))
+    entries = [{**layer, "cin": 3 * i / 160} for i in range(160)]
+    logs = [0.6 * (i / 160) ** 2 for i in range(160)]
+    found = residual.fit(entries, logs)
+    written = ResidualTable(
+        kernel="fast",
+        scales=dict(found.scales),
+        signal=found.signal,
+        noise=found.noise,
+        points=found.points.tolist(),
+        weights=found.weights.tolist(),
+    )
+    again = ResidualTable.model_validate_json(written.model_dump_json()).interpolation
+    assert max(abs(again.at(entry) - log) for entry, log in zip(entries, logs, strict=True)) < 0.01
+    assert np.array_equal(found.points, again.points)
+
+
 def test_a_table_survives_its_file(lut: Lut) -> None:
     text = dump(lut)
     again = luts.parse(text, "cortex-m4.json")
@@ -144,7 +173,7 @@ def test_parts_that_do_not_fit_together_are_refused(lut: Lut) -> None:
 def test_a_layer_of_two_widths_costs_what_its_parts_cost_and_fixed_work_once() -> None:
     whole = Geometry("conv", 8, 8, 16, 16, kernel=(3, 3), source=(8, 8), output=(8, 8))
     half = Geometry("conv", 8, 8, 16, 8, share=0.5, kernel=(3, 3), source=(8, 8), output=(8, 8))
-    for name in names(whole):
+    for name in names(whole, "conv_thumb1"):
         parts = 1 if name == "calls" else 2  # each width is called for by itself
         assert parts * feature(name, half) == feature(name, whole), name
 

@@ -19,11 +19,12 @@ from plinio_deploy.codegen.ops.depthwise_mve import DepthwiseMve
 from plinio_deploy.codegen.ops.depthwise_rv32 import DepthwiseRv32
 from plinio_deploy.codegen.rv32.depthwise import products as rv32_products
 from plinio_deploy.codegen.rv32.gemm import block_pixels, gemm_of
+from plinio_deploy.codegen.thumb import products_of
 from plinio_deploy.network import Conv, Linear, Network
 from plinio_deploy.pipeline.calibration.micro import Builder, Spec
 from plinio_deploy.targets.calibration import exact
+from plinio_deploy.targets.calibration.counts import FEATURES, SMOOTH
 from plinio_deploy.targets.calibration.exact import EXACT
-from plinio_deploy.targets.calibration.features import FEATURES, SMOOTH
 from plinio_deploy.targets.calibration.geometry import Geometry, of_op
 
 
@@ -135,6 +136,36 @@ def test_windows_of_eight_channels_are_those_of_the_code_generator(spec: Spec) -
     assert EXACT["window_taps"](at) == turns * sum(line.startswith("vldrb.s16 q0") for line in lines)
     far = [line for line in lines if line.startswith("addw r2")]
     assert EXACT["far_taps"](at) == turns * len(far)
+
+
+@settings(max_examples=60, deadline=None)
+@given(specs())
+def test_patches_are_those_that_cores_without_packed_arithmetic_copy(spec: Spec) -> None:
+    network, at = built(spec)
+    op = network.ops[0]
+    if not isinstance(op, Conv | Linear) or at.op == "depthwise":
+        return
+    source, output = network.tensors[op.input], network.tensors[op.output]
+    total, row = at.positions, int(at.kernel[1]) * int(at.cin)
+    layout = products_of(op, source, output, 1 if total == 1 else 2)
+    groups = -(-total // 2) * -(-int(at.cout) // 4)
+    assert EXACT["lone_products" if total == 1 else "padded_products"](at) == groups * layout.padded
+    assert EXACT["padded_products" if total == 1 else "lone_products"](at) == 0
+    assert EXACT["loose_blocks"](at) == (groups if int(at.cout) % 4 else 0)
+    found = [0] * 4
+    for oy in range(at.output[0]):
+        for ky in range(int(at.kernel[0])):
+            above = 0 <= oy * at.stride[0] - at.before[0] + ky < at.source[0]
+            for ox in range(at.output[1]):
+                x = ox * at.stride[1] - at.before[1]
+                inside = [0 <= x + kx < at.source[1] for kx in range(int(at.kernel[1]))]
+                length = int(at.cin) * sum(inside) if above else 0
+                whole, rest = divmod(length, 8 if at.a_bits == 8 else 8 // at.a_bits)
+                for index, count in enumerate((length > 0, whole, rest, row - length)):
+                    found[index] += count
+    again = 1.0 if total == 1 else 2 * -(-total // 2) / total  # of an odd number the first is computed twice
+    names = ("patch_rows", "patch_turns", "patch_ones", "patch_fill")
+    assert [EXACT[name](at) for name in names] == pytest.approx([count * again for count in found])
 
 
 @pytest.mark.parametrize("name", EXACT)

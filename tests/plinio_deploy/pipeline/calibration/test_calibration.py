@@ -67,6 +67,27 @@ def test_linear_layers_of_many_outputs_are_measured_at_every_pair_of_widths() ->
     assert not set(fit) & set(held_out)
 
 
+def test_shortest_vectors_and_any_number_of_channels_are_measured() -> None:
+    narrow, pruned = design.narrow("fit"), design.pruned("fit")
+    assert {(spec.w_bits[0], spec.a_bits) for spec in narrow if len(spec.w_bits) == 1} == set(design.WIDTHS)
+    assert {spec.cin for spec in narrow} == set(range(4, 13))
+    assert any(spec.cin * spec.a_bits % 8 for spec in pruned)
+    assert {len(set(spec.w_bits)) > 1 for spec in pruned if spec.groups > 1} == {True, False}
+    assert design.again("fit") != design.again("held out")
+    assert {spec.groups > 1 or spec.op == "max_pool" for spec in design.again("fit")} == {True}
+
+
+def test_sums_of_two_widths_get_kernels_of_their_own() -> None:
+    alike = Spec("add", 8, 8, (4, 4))
+    unlike = [spec for spec in design.unlike("fit") if (spec.a_bits, spec.other_bits, spec.out_bits) == (8, 4, 8)]
+    assert unlike
+    network = bench.layer_networks([alike, unlike[0]], "x")[0]
+    parts = [of_op(network, op)[0] for op in network.ops]
+    assert [part.other_bits for part in parts] == [None, 4]
+    kernels = bench.kernels_of([network], registry.load("cortex-m55"))
+    assert [kernels["x0"], kernels["x1"]] == ["add_mve", "add_plain"]
+
+
 def test_layers_of_a_design_have_the_sizes_that_were_asked_for() -> None:
     spec = Spec("conv", 8, 16, (9, 7), (3, 5), (2, 2), w_bits=(8, 4), a_bits=4, out_bits=4)
     network = bench.layer_networks([spec], "x")[0]
