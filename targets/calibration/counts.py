@@ -90,6 +90,11 @@ FeatureName = Literal[
     "patch_turns",
     "patch_ones",
     "patch_fill",
+    "gather_copies",
+    "gather_words",
+    "gather_bytes",
+    "gather_clears",
+    "gather_zeros",
 ]
 
 FEATURES: Mapping[FeatureName, str] = MappingProxyType(
@@ -176,6 +181,11 @@ FEATURES: Mapping[FeatureName, str] = MappingProxyType(
         "patch_turns": "eights of codes of these rows; bytes, of codes of fewer bits",
         "patch_ones": "codes of 8 bits of these rows that are left over",
         "patch_fill": "elements of patches that lie in padding",
+        "gather_copies": "rows of taps, or taps, that patches are gathered by",
+        "gather_words": "words of these rows that are copied as such",
+        "gather_bytes": "elements of these rows that are copied one by one",
+        "gather_clears": "rows of taps, or taps, of patches that lie in padding",
+        "gather_zeros": "their elements",
     }
 )
 """What a coefficient multiplies."""
@@ -231,6 +241,11 @@ SMOOTH: Mapping[FeatureName, FeatureName] = {
     "patch_turns": "columns",
     "patch_ones": "columns",
     "patch_fill": "columns",
+    "gather_copies": "pair_rows",
+    "gather_words": "columns",
+    "gather_bytes": "columns",
+    "gather_clears": "pair_rows",
+    "gather_zeros": "columns",
 }
 """Instead of each exact count, one that a search can follow."""
 
@@ -251,6 +266,11 @@ THUMB: tuple[FeatureName, ...] = (
     *("padded_products", "lone_products", "loose_blocks", "patch_rows", "patch_turns", "patch_ones", "patch_fill"),
 )
 """Counts of what kernels of `codegen/thumb` do; no others are offered them."""
+
+GATHERED: tuple[FeatureName, ...] = (
+    *("gather_copies", "gather_words", "gather_bytes", "gather_clears", "gather_zeros"),
+)
+"""Counts of how the matrix products of `codegen/rv32` gather patches; no others are offered them."""
 
 PORTABLE: tuple[FeatureName, ...] = ("border_copies", "border_codes", "border_taps", "copied_words", "copied_bytes")
 """Exact counts that mean something for any kernel."""

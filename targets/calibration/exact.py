@@ -167,6 +167,41 @@ def _copied(at: Geometry) -> tuple[float, float]:
     return float(words), float(loose)
 
 
+@lru_cache(maxsize=4096)
+def _gathered(at: Geometry) -> tuple[float, ...]:
+    """The counts of `counts.GATHERED`, in their order: words are copied where both addresses and the length allow.
+
+    Patches start at whole words. Rows that lie inside the input are copied at once, others tap by tap.
+    """
+    if at.op == "depthwise":
+        return (0.0,) * 5
+    cin, taps, whole = int(at.cin), int(at.kernel[1]), at.a_bits == 8
+    again = _steps(at) * _step(at) / at.positions
+    if at.kernel == (1, 1) and at.stride == (1, 1) and not _clipped(at):
+        if whole and cin % 4 == 0:
+            return (0.0,) * 5  # read where they lie
+        return at.positions * again, 0.0, at.positions * cin * again, 0.0, 0.0
+    down, across = _starts(at, 0, int(at.kernel[0]), 1), _starts(at, 1, 1, taps)
+    inside = len(_starts(at, 1, taps, 1))  # taps, of all output columns
+    lone = inside - (taps * len(across) if whole else 0)
+    outside = at.output[0] * int(at.kernel[0]) - len(down)
+    padding = taps * at.output[1] - inside
+    segments, aligned = len(down) * len(across) if whole else 0, 0
+    if taps * cin % 4 == 0:
+        places = _remainders(across, cin), _remainders(down, at.source[1] * cin)
+        aligned = sum(places[0][left] * places[1][-left % 4] for left in range(4)) if whole else 0
+    singles = len(down) * lone
+    words = aligned * taps * cin // 4 + (singles * cin // 4 if whole and cin % 4 == 0 else 0)
+    found = (
+        segments + singles,
+        words,
+        segments * taps * cin + singles * cin - 4 * words,
+        outside * at.output[1] + len(down) * padding,
+        (outside * at.output[1] * taps + len(down) * padding) * cin,
+    )
+    return tuple(count * again for count in found)
+
+
 def _deep(at: Geometry, many: int) -> float:
     """Vectors of so many products, of each pair of positions and four of channels."""
     return float(_pairs(at) * _blocks(at) * -(-int(at.depth) // many))
@@ -348,5 +383,10 @@ EXACT: Mapping[str, Callable[[Geometry], float]] = {
     "patch_turns": lambda at: at.share * _patches(at)[1],
     "patch_ones": lambda at: at.share * _patches(at)[2],
     "patch_fill": lambda at: at.share * _patches(at)[3],
+    "gather_copies": lambda at: at.share * _gathered(at)[0],
+    "gather_words": lambda at: at.share * _gathered(at)[1],
+    "gather_bytes": lambda at: at.share * _gathered(at)[2],
+    "gather_clears": lambda at: at.share * _gathered(at)[3],
+    "gather_zeros": lambda at: at.share * _gathered(at)[4],
 }
 """Count of a layer in whole numbers, by name."""

@@ -13,7 +13,16 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from plinio_deploy.targets.calibration.counts import FEATURES, ONLY_PLAIN, PLAIN, PORTABLE, SMOOTH, THUMB, FeatureName
+from plinio_deploy.targets.calibration.counts import (
+    FEATURES,
+    GATHERED,
+    ONLY_PLAIN,
+    PLAIN,
+    PORTABLE,
+    SMOOTH,
+    THUMB,
+    FeatureName,
+)
 from plinio_deploy.targets.calibration.exact import EXACT
 from plinio_deploy.targets.calibration.geometry import Geometry, Number
 
@@ -117,6 +126,7 @@ def names(at: Geometry, kernel: str) -> tuple[FeatureName, ...]:
         for name in FEATURES
         if name not in ONLY_PLAIN
         and (thumb or name not in THUMB)
+        and (kernel.startswith("gemm_") or name not in GATHERED)
         and (name not in EXACT or name in PORTABLE or (not plain and (not thumb or name in THUMB)))
     )
 

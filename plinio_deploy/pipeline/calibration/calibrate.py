@@ -25,7 +25,7 @@ from plinio_deploy.targets.calibration.geometry import Geometry, of_op
 from plinio_deploy.targets.luts import Lut, Validation
 from plinio_deploy.targets.schema import Target
 
-FIT, HELD_OUT = "fit", "held out 4"
+FIT, HELD_OUT = "fit", "held out 6"
 """Names of the two designs: drawn alike, never the same layers."""
 
 HELD_OUT_SHARE = 0.3
@@ -155,7 +155,8 @@ def _further(effort: Effort) -> list[Spec]:
     ragged, moves = design.ragged(FIT, share, typical), design.moves(FIT, share, typical)
     mixed, again = design.mixed(f"{FIT} again", share, typical), design.again(FIT, share, typical)
     pruned = design.pruned(FIT, share, typical)
-    return [*ragged, *moves, *design.late(FIT, share), *mixed, *again, *pruned, *_rarer(FIT, share, typical)]
+    rarer, shifted = _rarer(FIT, share, typical), design.shifted(FIT, share, typical)
+    return [*ragged, *moves, *design.late(FIT, share), *mixed, *again, *pruned, *rarer, *shifted]
 
 
 def _rarer(part: str, share: float, typical: float) -> list[Spec]:
@@ -239,7 +240,7 @@ def _choices(specs: Sequence[Spec], target: Target) -> Mapping[Geometry, str]:
             groups.setdefault(_group(spec), spec)
     asked = [more for spec in groups.values() for more in design.more("choice", spec, LOOKED_AT)]
     asked += design.ragged("choice", LOOKED_AT / design.RAGGED / 4) + design.mixed("choice", MIXED_LOOKED_AT)
-    asked += _rarer("choice", RARER_LOOKED_AT, design.TYPICAL)
+    asked += _rarer("choice", RARER_LOOKED_AT, design.TYPICAL) + design.shifted("choice", RARER_LOOKED_AT)
     networks = bench.layer_networks(asked, "look")
     kernels = bench.kernels_of(networks, target)
     ops = [(network, op) for network in networks for op in network.ops if op.name in kernels]

@@ -62,6 +62,15 @@ PRUNED: Mapping[int, int] = {4: 36, 8: 14}
 UNLIKE = 12
 """Sums of tensors of two widths, for each pair of them."""
 
+SHIFTED: Mapping[str, tuple[int, int]] = {
+    "first": (5, 16),
+    "conv": (4, 10),
+    "pointwise": (3, 8),
+    "depthwise": (5, 12),
+    "linear": (3, 8),
+}
+"""Layers whose sums are shifted, of each kind: for each pair of widths, and of several widths."""
+
 AGAIN = ("depthwise", "max_pool")
 """Kinds that are drawn once more. Many of them are computed in portable C, and compilers make most of its shapes."""
 
@@ -262,6 +271,20 @@ def unlike(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec
         for _ in range(math.ceil(UNLIKE * share)):
             bits = draw.rng.choice((8, 8, a_bits, other_bits))
             found.append(replace(_drawn(draw, "add", typical), a_bits=a_bits, other_bits=other_bits, out_bits=bits))
+    return found
+
+
+def shifted(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec]:
+    """Layers with great scales, as few products of few bits have them: not every kernel can compute those."""
+    found = []
+    for op, (alike, several) in SHIFTED.items():
+        for w_bits, a_bits in (*WIDTHS, (0, 8), (0, 4)):
+            draw = _Draw(f"{part} shifted {op} {w_bits} {a_bits}")
+            for _ in range(math.ceil(share * (alike if w_bits else several))):
+                spec = _drawn(draw, op, typical)
+                bits = (w_bits,) if w_bits else draw.widths(spec.cout)
+                out_bits = _out_bits(draw, op, a_bits)
+                found.append(replace(spec, w_bits=bits, a_bits=a_bits, out_bits=out_bits, shifted=True))
     return found
 
 

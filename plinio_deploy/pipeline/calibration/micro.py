@@ -55,6 +55,7 @@ class Spec:
         other_bits: width of the second tensor of a sum; None: the same.
         out_bits: width of the output.
         signed: whether the input's codes are signed, with a zero point that is not 0.
+        shifted: whether scales are so great that sums are shifted before they are multiplied.
     """
 
     op: str
@@ -71,6 +72,7 @@ class Spec:
     other_bits: int | None = None
     out_bits: int = 8
     signed: bool = False
+    shifted: bool = False
 
     @property
     def macs(self) -> int:
@@ -100,6 +102,10 @@ class Spec:
             (self.size[0] + top + bottom - self.kernel[0]) // self.stride[0] + 1,
             (self.size[1] + left + right - self.kernel[1]) // self.stride[1] + 1,
         )
+
+
+GREAT = 0.6
+"""Least scale of a shifted layer: above a half, a multiplier of 31 bits does not reach without a shift."""
 
 
 class Builder:
@@ -209,7 +215,10 @@ class Builder:
         start = np.rint(self.rng.normal(0, 0.5, spec.cout) * spread).astype(np.int64) - source.zero_point * flat.sum(1)
         low, high = fixedpoint.accumulator_range(codes, np.zeros_like(start), (source.qmin, source.qmax))
         peak = int(max(np.abs(low).max(), np.abs(high).max()) + np.abs(start).max())
-        requant, half = _requant((out.qmax - out.qmin) / (6 * spread), peak, out)
+        scale = (out.qmax - out.qmin) / (6 * spread)
+        if spec.shifted:
+            scale *= GREAT * (1 + self._jitter(spec)) / scale.max()
+        requant, half = _requant(scale, peak, out)
         bias = ((start << requant.shift) + half).astype(np.int32)
         weights = Weights(codes, widths)
         if spec.op == "linear":

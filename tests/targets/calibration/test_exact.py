@@ -23,7 +23,7 @@ from plinio_deploy.codegen.thumb import products_of
 from plinio_deploy.network import Conv, Linear, Network
 from plinio_deploy.pipeline.calibration.micro import Builder, Spec
 from plinio_deploy.targets.calibration import exact
-from plinio_deploy.targets.calibration.counts import FEATURES, SMOOTH
+from plinio_deploy.targets.calibration.counts import FEATURES, GATHERED, SMOOTH
 from plinio_deploy.targets.calibration.exact import EXACT
 from plinio_deploy.targets.calibration.geometry import Geometry, of_op
 
@@ -176,3 +176,47 @@ def test_every_exact_count_has_a_meaning_and_a_smooth_one(name: str) -> None:
     for _ in range(20):
         spec = Spec("conv", rng.randint(1, 30), rng.randint(1, 30), (8, 8), (3, 3), w_bits=(rng.choice((8, 4, 2)),))
         assert EXACT[name](built(spec)[1]) >= 0
+
+
+def gathered_one_by_one(spec: Spec, at: Geometry) -> list[float]:
+    """What the C of a patch does, pixel after pixel: copies, words, elements one by one, clears, zeros."""
+    copies = words = loose = clears = zeros = 0
+    cin, (high, wide) = spec.cin, spec.size
+    (rows, columns), whole = spec.kernel, spec.a_bits == 8
+
+    def copy(source: int, to: int, count: int) -> None:
+        nonlocal copies, words, loose
+        copies += 1
+        aligned = whole and source % 4 == to % 4 == count % 4 == 0
+        words += count // 4 if aligned else 0
+        loose += 0 if aligned else count
+
+    def clear(count: int) -> None:
+        nonlocal clears, zeros
+        clears, zeros = clears + 1, zeros + count
+
+    for pixel in range(at.positions):
+        top = pixel // at.output[1] * at.stride[0] - at.before[0]
+        left = pixel % at.output[1] * at.stride[1] - at.before[1]
+        for ky in range(rows):
+            if not 0 <= top + ky < high:
+                clear(columns * cin)
+            elif whole and 0 <= left <= wide - columns:
+                copy(((top + ky) * wide + left) * cin, ky * columns * cin, columns * cin)
+            else:
+                for kx in range(columns):
+                    if 0 <= left + kx < wide:
+                        copy(((top + ky) * wide + left + kx) * cin, (ky * columns + kx) * cin, cin)
+                    else:
+                        clear(cin)
+    return [copies, words, loose, clears, zeros]
+
+
+@settings(max_examples=60, deadline=None)
+@given(specs().filter(lambda spec: spec.op == "conv" and spec.groups == 1))
+def test_patches_of_rv32_are_gathered_as_counted(spec: Spec) -> None:
+    _, at = built(spec)
+    again = EXACT["step_codes"](at) / (spec.cout * at.positions)  # the last block may overlap the one before it
+    where_they_lie = spec.kernel == spec.stride == (1, 1) and spec.a_bits == 8 and spec.cin % 4 == 0
+    expected = [0.0] * 5 if where_they_lie else [again * count for count in gathered_one_by_one(spec, at)]
+    assert [EXACT[name](at) for name in GATHERED] == pytest.approx(expected)
