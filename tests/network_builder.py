@@ -160,12 +160,13 @@ class Builder:
         out: Quantizer | None = None,
         relu: bool = False,
         per_channel: bool = True,
+        gain: float = 3.0,
     ) -> str:
         """A matrix product."""
         x = self.tensors[source]
         y = self.tensor((channels,), out or self.quantizer())
         weights = self.weights((channels, x.channels), w_bits)
-        bias, requant = self._weighted(x, y, weights, relu=relu, per_channel=per_channel)
+        bias, requant = self._weighted(x, y, weights, relu=relu, per_channel=per_channel, gain=gain)
         self.ops.append(Linear(f"linear{len(self.ops)}", source, y.name, weights, bias, requant))
         return y.name
 

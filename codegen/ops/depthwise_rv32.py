@@ -32,11 +32,11 @@ class DepthwiseRv32(Kernel):
     """Per product, and per output."""
 
     def handles(self, site: Site) -> bool:
-        """Bytes in and out, as many channels out as in, windows of nine taps at most, `Hi32` without a shift."""
+        """Bytes in and out, as many channels out as in, windows of nine taps at most, `Hi32`."""
         op = site.op
         if self.feature not in site.isa or not isinstance(op, Conv) or not op.is_depthwise:
             return False
-        simple = isinstance(op.requant, Hi32) and not op.requant.shift and op.dilation == (1, 1)
+        simple = isinstance(op.requant, Hi32) and op.dilation == (1, 1)
         small = op.kernel[0] <= depthwise.MOST_ROWS and op.kernel[0] * op.kernel[1] <= depthwise.MOST_TAPS
         bytes_only = site.inputs[0].bits == site.output.bits == 8
         near = (op.kernel[1] - 1) * site.output.channels <= IMMEDIATE
@@ -86,8 +86,9 @@ class _Plan:
         op, source = site.op, site.inputs[0]
         assert isinstance(op, Conv)
         self.win: Window = window(op, source, site.output, all_taps=True)
+        assert isinstance(op.requant, Hi32)
         low, high = op.requant.clamp
-        self.output = Output(site.output.channels, site.output.zero_point - low, low, high - low)
+        self.output = Output(site.output.channels, site.output.zero_point - low, low, high - low, op.requant.shift)
         self.channels = site.output.channels
         pulp = kernel.feature == "xpulp"
         self.row = depthwise.Row(self.channels, op.kernel, op.stride[1], source.signed, self.output, pulp)

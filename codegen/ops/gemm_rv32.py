@@ -17,6 +17,7 @@ from plinio_deploy.codegen.kernel import Kernel, Site
 from plinio_deploy.codegen.pack import Array, Run
 from plinio_deploy.codegen.rv32 import assembly, swar
 from plinio_deploy.codegen.rv32.gemm import Gemm, block_pixels, gemm_of, requant_array
+from plinio_deploy.network import Hi32
 
 CODE_CYCLES = 14.0
 """Per output code: scale, saturate, store."""
@@ -63,8 +64,10 @@ class RunCode:
 
 def output_of(gemm: Gemm) -> assembly.Output:
     """How the layer's sums become codes."""
-    low, high = gemm.op.requant.clamp
-    return assembly.Output(gemm.channels, gemm.site.output.zero_point - low, low, high - low)
+    requant = gemm.op.requant
+    assert isinstance(requant, Hi32)
+    low, high = requant.clamp
+    return assembly.Output(gemm.channels, gemm.site.output.zero_point - low, low, high - low, requant.shift)
 
 
 def byte_type(gemm: Gemm) -> str:
@@ -85,7 +88,7 @@ class GemmRv32(Kernel):
     parts: ClassVar[str | None] = "parts/rv32_gemm.c.j2"
 
     def handles(self, site: Site) -> bool:
-        """Convolutions of one group and linear layers, `Hi32` without a shift."""
+        """Convolutions of one group and linear layers, `Hi32`."""
         return "rv32im" in site.isa and gemm_of(site) is not None
 
     def cost(self, site: Site) -> float:

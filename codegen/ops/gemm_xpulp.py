@@ -26,7 +26,7 @@ class GemmXpulp(Kernel):
     parts: ClassVar[str | None] = "parts/rv32_gemm.c.j2"
 
     def handles(self, site: Site) -> bool:
-        """Convolutions of one group and linear layers, `Hi32` without a shift."""
+        """Convolutions of one group and linear layers, `Hi32`."""
         return "xpulp" in site.isa and gemm_of(site) is not None
 
     def cost(self, site: Site) -> float:

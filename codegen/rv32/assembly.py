@@ -27,12 +27,15 @@ class Output:
         shift: added to the scaled sum: zero point less the least code.
         low: least code.
         span: greatest code less the least.
+        left: by which sums are shifted to the left before they are scaled; nearly always 0. The bias is in units of the
+            shifted sum then, so sums start from 0 and take it at the end.
     """
 
     pitch: int
     shift: int
     low: int
     span: int
+    left: int = 0
 
 
 def plus(target: str, source: str, value: int, scratch: str) -> list[str]:
@@ -93,22 +96,37 @@ def saturate(register: str, output: Output) -> list[str]:
     return lines + ([f"addi {register},{register},{output.low}"] if output.low else [])
 
 
+def shifted(register: str, bias: str, output: Output) -> list[str]:
+    """A sum that started from 0, in units of the bias and with it; nothing where the sum started as its bias."""
+    return [f"slli {register},{register},{output.left}", f"add {register},{register},{bias}"] if output.left else []
+
+
+def late_bias(register: str, place: str, output: Output) -> list[str]:
+    """The bias for `shifted`, where there is one to add."""
+    return [f"lw {register},{place}"] if output.left else []
+
+
 def requantize(channels: int, pixels: int, output: Output) -> list[str]:
-    """Sixteen sums or fewer to codes, channel by channel; advances ``a2`` and ``a3``."""
+    """Sixteen sums or fewer to codes, channel by channel; advances ``a2`` and ``a3``; ``t4`` may be spoilt."""
     lines = [f"li t1,{output.span}"]
     for channel in range(channels):
-        lines.append(f"lw t0,{8 * channel + 4}(a2)")
+        lines += [f"lw t0,{8 * channel + 4}(a2)", *late_bias("t4", f"{8 * channel}(a2)", output)]
         for pixel in range(pixels):
             register = ACCUMULATORS[channel * pixels + pixel]
-            lines += [f"mulh {register},{register},t0", *saturate(register, output)]
+            lines += [*shifted(register, "t4", output), f"mulh {register},{register},t0", *saturate(register, output)]
             lines.append(f"sb {register},{pixel * output.pitch + channel}(a3)")
     return [*lines, f"addi a2,a2,{8 * channels}", f"addi a3,a3,{channels}"]
 
 
-def biases(channels: int, pixels: int) -> list[str]:
-    """Every sum starts as its channel's bias."""
+def start(register: str, place: str, output: Output) -> str:
+    """A sum starts as its channel's bias, or from 0 if it is shifted first."""
+    return f"li {register},0" if output.left else f"lw {register},{place}"
+
+
+def starts(channels: int, pixels: int, output: Output) -> list[str]:
+    """Every sum of a block at its start."""
     return [
-        f"lw {ACCUMULATORS[channel * pixels + pixel]},{8 * channel}(a2)"
+        start(ACCUMULATORS[channel * pixels + pixel], f"{8 * channel}(a2)", output)
         for channel in range(channels)
         for pixel in range(pixels)
     ]
@@ -145,7 +163,7 @@ def byte_products(
         return lines
 
     def body(width: int) -> list[str]:
-        lines = [*biases(width, pixels), *plus("ra", "a0", depth, "ra"), ".balign 4", "2:"]
+        lines = [*starts(width, pixels, output), *plus("ra", "a0", depth, "ra"), ".balign 4", "2:"]
         for place in range(4):
             lines += tap(place, width)
         lines += ["addi a0,a0,4", f"addi a1,a1,{4 * width}", "bne a0,ra,2b"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from plinio_deploy.codegen.rv32 import xpulp
-from plinio_deploy.codegen.rv32.assembly import IMMEDIATE, Output, framed, plus, saturate
+from plinio_deploy.codegen.rv32.assembly import IMMEDIATE, Output, framed, late_bias, plus, saturate, shifted, start
 
 _WEIGHTS = tuple(f"s{index}" for index in range(9))
 _SUMS = ("s9", "s10", "s11", "ra")
@@ -55,7 +55,7 @@ def products(row: Row, pixels: int) -> list[str]:
     weights, constants, out = (f"a{height + index}" for index in range(3))
     lines = [*plus("t6", out, row.channels, "t6"), "sw t6,0(sp)", *_bounds(row), ".balign 4", "1:"]
     lines += [f"lb {_WEIGHTS[tap]},{tap}({weights})" for tap in range(height * width)]
-    lines += [f"lw {_SUMS[pixel]},0({constants})" for pixel in range(pixels)]
+    lines += [start(_SUMS[pixel], f"0({constants})", row.output) for pixel in range(pixels)]
     columns = sorted({pixel * row.stride + kx for pixel in range(pixels) for kx in range(width)})
     places = [(ky, column) for ky in range(height) for column in columns]
     load = "lb" if row.signed else "lbu"
@@ -67,6 +67,7 @@ def products(row: Row, pixels: int) -> list[str]:
             kx = column - pixel * row.stride
             if 0 <= kx < width:
                 lines += _product(_SUMS[pixel], _WEIGHTS[ky * width + kx], f"t{4 + i % 2}", pulp=row.pulp)
+    lines += late_bias("t4", f"0({constants})", row.output)
     lines += [f"lw t0,4({constants})", f"addi {constants},{constants},8", f"addi {weights},{weights},{height * width}"]
     lines += [f"addi {pointer},{pointer},1" for pointer in rows]
     for pixel in range(pixels):
@@ -90,7 +91,7 @@ def _product(total: str, weight: str, value: str, *, pulp: bool) -> list[str]:
 
 
 def _code(total: str, row: Row, place: str) -> list[str]:
-    lines = [f"mulh {total},{total},t0"]
+    lines = [*shifted(total, "t4", row.output), f"mulh {total},{total},t0"]
     if row.pulp:
         zero_point = row.output.shift + row.output.low
         lines += [f"addi {total},{total},{zero_point}"] if zero_point else []

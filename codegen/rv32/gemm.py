@@ -120,6 +120,7 @@ class Gemm:
             "shift_in": self.site.output.zero_point - low,
             "low": low,
             "span": high - low,
+            "left": requant.shift,
             "bm": emitter.array("_bm"),
         }
 
@@ -134,11 +135,11 @@ def requant_array(op: Conv | Linear) -> Array:
 
 
 def gemm_of(site: Site) -> Gemm | None:
-    """The layer as a matrix product, if the kernels here can compute it: one group, `Hi32` without a shift."""
+    """The layer as a matrix product, if the kernels here can compute it: one group, `Hi32`."""
     op = site.op
     if not isinstance(op, Conv | Linear) or (isinstance(op, Conv) and op.groups > 1):
         return None
-    if not isinstance(op.requant, Hi32) or op.requant.shift or len(op.weights.runs()) > MAX_RUNS:
+    if not isinstance(op.requant, Hi32) or len(op.weights.runs()) > MAX_RUNS:
         return None
     if op.weights.out_channels > MAX_OFFSET:
         return None  # the codes of a second pixel would be out of reach

@@ -16,9 +16,12 @@ from plinio_deploy.codegen.rv32.assembly import (
     Output,
     blocks,
     framed,
+    late_bias,
     over_channels,
     plus,
     saturate,
+    shifted,
+    start,
 )
 from plinio_deploy.network import Int8Array
 
@@ -86,7 +89,12 @@ def products(channels: int, bits: int, pairs: int, stored: int, depth: int, grou
         return lines
 
     def body(width: int) -> list[str]:
-        lines = [*_start(width, pairs), "sw a0,8(sp)", *plus("t0", "a0", depth * pairs * 4, "t0"), "sw t0,4(sp)"]
+        lines = [
+            *_start(width, pairs, output),
+            "sw a0,8(sp)",
+            *plus("t0", "a0", depth * pairs * 4, "t0"),
+            "sw t0,4(sp)",
+        ]
         lines += ["3:", *(f"li {register},0" for register in ACCUMULATORS[: width * pairs])]
         lines += ["lw ra,4(sp)"]
         if group < depth:
@@ -102,11 +110,11 @@ def products(channels: int, bits: int, pairs: int, stored: int, depth: int, grou
     return framed(over_channels(channels, CHANNELS, code), _SUMS + CHANNELS * pairs * 8)
 
 
-def _start(width: int, pairs: int) -> list[str]:
-    """Sums on the stack start as biases."""
+def _start(width: int, pairs: int, output: Output) -> list[str]:
+    """Sums on the stack at their start."""
     lines = []
     for channel in range(width):
-        lines.append(f"lw t0,{8 * channel}(a2)")
+        lines.append(start("t0", f"{8 * channel}(a2)", output))
         lines += [f"sw t0,{_SUMS + 4 * (channel * 2 * pairs + pixel)}(sp)" for pixel in range(2 * pairs)]
     return lines
 
@@ -126,8 +134,9 @@ def _codes(width: int, pairs: int, stored: int, output: Output) -> list[str]:
     """Sums on the stack to codes, one channel per turn; advances ``a2`` and ``a3``."""
     registers = ACCUMULATORS[:stored]
     lines = [f"addi a5,sp,{_SUMS}", f"addi a6,a3,{width}", f"li t1,{output.span}", ".balign 4", "5:", "lw t0,4(a2)"]
+    lines += late_bias("t4", "0(a2)", output)
     lines += [f"lw {register},{4 * pixel}(a5)" for pixel, register in enumerate(registers)]
     for pixel, register in enumerate(registers):
-        lines += [f"mulh {register},{register},t0", *saturate(register, output)]
+        lines += [*shifted(register, "t4", output), f"mulh {register},{register},t0", *saturate(register, output)]
         lines.append(f"sb {register},{pixel * output.pitch}(a3)")
     return [*lines, f"addi a5,a5,{8 * pairs}", "addi a2,a2,8", "addi a3,a3,1", "bne a3,a6,5b"]

@@ -14,11 +14,13 @@ from plinio_deploy.codegen.rv32.assembly import (
     ACCUMULATORS,
     PIXELS,
     Output,
-    biases,
     blocks,
     framed,
+    late_bias,
     over_channels,
     plus,
+    shifted,
+    starts,
 )
 from plinio_deploy.network import Int8Array
 
@@ -62,16 +64,17 @@ def clip(register: str, output: Output) -> list[str]:
 
 
 def requantize(channels: int, pixels: int, output: Output) -> list[str]:
-    """Sums to codes; advances ``a2`` and ``a3``."""
+    """Sums to codes; advances ``a2`` and ``a3``; ``t4`` may be spoilt."""
     zero_point = output.shift + output.low
     lines = [f"li t2,{output.low}", f"li t3,{output.low + output.span}"]
     if output.span == 255:
         lines = []
     for channel in range(channels):
         lines.append(f"lw {('t0', 't1')[channel % 2]},{8 * channel + 4}(a2)")
+        lines += late_bias("t4", f"{8 * channel}(a2)", output)
         for pixel in range(pixels):
             register = ACCUMULATORS[channel * pixels + pixel]
-            lines.append(f"mulh {register},{register},{('t0', 't1')[channel % 2]}")
+            lines += [*shifted(register, "t4", output), f"mulh {register},{register},{('t0', 't1')[channel % 2]}"]
             lines += [f"addi {register},{register},{zero_point}"] if zero_point else []
             lines += [*clip(register, output), f"sb {register},{pixel * output.pitch + channel}(a3)"]
     return [*lines, f"addi a2,a2,{8 * channels}", f"addi a3,a3,{channels}"]
@@ -124,7 +127,7 @@ def products(
         return lines
 
     def body(width: int) -> list[str]:
-        lines = [*biases(width, pixels), f"li t5,{depth // 4}", *loop("t5", taps(width))]
+        lines = [*starts(width, pixels, output), f"li t5,{depth // 4}", *loop("t5", taps(width))]
         return [*lines, *plus("a0", "a0", -depth, "t0"), *requantize(width, pixels, output)]
 
     return framed(over_channels(channels, block, {width: body(width) for width in blocks(channels, block)}), 16)

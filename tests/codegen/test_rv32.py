@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from plinio_deploy.codegen import registry
 from plinio_deploy.codegen.kernel import Site
 from plinio_deploy.codegen.rv32 import assembly, swar, xpulp
-from plinio_deploy.network import Network
+from plinio_deploy.network import Conv, Linear, Network
 from plinio_deploy.targets import registry as targets
 from tests.codegen import edge_cases
 from tests.codegen.harness import Case, check_networks, kernel_names, make_case
@@ -51,7 +51,22 @@ def saturated(seed: int = 6) -> Network:
     return b.build()
 
 
-NETWORKS = (*edge_cases.NETWORKS, packed, saturated)
+def shifted(seed: int = 7) -> Network:
+    """Scales so great that sums are shifted before they are multiplied: they start from 0 and take the bias late."""
+    b = Builder(seed, name="shifted")
+    for quantizer in (U4, (2, True, 0.5, -1), U8):
+        x, narrow = b.input((5, 5, 6), quantizer), quantizer[0] < 8
+        for w_bits in ((2,), (4,), MIXED) if narrow else ((2,),):
+            for out in (U8, S8) if narrow else (U8,):
+                b.conv(x, 6, padding=(1, 1, 1, 1), w_bits=w_bits, out=out, gain=1.0 if narrow else 0.5)
+            b.linear(b.input((21,), quantizer), 6, w_bits=w_bits, out=S8, gain=1.0 if narrow else 0.5)
+    for quantizer in (U8, S8):
+        for w_bits in ((2,), (8, 8, 4, 4, 2, 2)):
+            b.conv(b.input((6, 5, 6), quantizer), 6, padding=(1, 1, 1, 1), w_bits=w_bits, groups=6, out=S8, gain=0.7)
+    return b.build()
+
+
+NETWORKS = (*edge_cases.NETWORKS, packed, saturated, shifted)
 
 
 def chosen(case: Case) -> Counter[str]:
@@ -68,6 +83,15 @@ def test_twins_equal_the_interpreter(tmp_path: Path) -> None:
 
 
 @pytest.mark.host
+def test_shifted_sums_keep_the_fast_kernels(tmp_path: Path) -> None:
+    network = shifted()
+    assert {op.requant.shift > 0 for op in network.ops if isinstance(op, Conv | Linear)} == {True}
+    for isa in (PLAIN, PULP):
+        (case,) = check_networks([network], tmp_path / isa[-1], isa=isa)
+        assert not any(name.endswith("_plain") for name in chosen(case))
+
+
+@pytest.mark.host
 @pytest.mark.parametrize("isa", [PLAIN, PULP])
 def test_twins_in_random_networks(isa: tuple[str, ...], tmp_path: Path) -> None:
     check_networks([random_network(seed, ops=12) for seed in range(720, 721)], tmp_path, isa=isa)
@@ -80,7 +104,7 @@ def test_assembly_in_qemu(make: Callable[[], Network], tmp_path: Path) -> None:
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("make", [edge_cases.convolutions, edge_cases.others, edge_cases.depthwise, packed])
+@pytest.mark.parametrize("make", [edge_cases.convolutions, edge_cases.others, edge_cases.depthwise, packed, shifted])
 def test_assembly_of_the_pulp_extension_on_rtl(make: Callable[[], Network], tmp_path: Path) -> None:
     check_on("cv32e40p-xpulp", make_case(make(), isa=targets.load("cv32e40p-xpulp").features), tmp_path)
 
