@@ -25,7 +25,7 @@ from plinio_deploy.targets.calibration.geometry import Geometry, of_op
 from plinio_deploy.targets.luts import Lut, Validation
 from plinio_deploy.targets.schema import Target
 
-FIT, HELD_OUT = "fit", "held out 6"
+FIT, HELD_OUT = "fit", "held out 7"
 """Names of the two designs: drawn alike, never the same layers."""
 
 HELD_OUT_SHARE = 0.3

@@ -13,7 +13,7 @@ from plinio_deploy.pipeline.calibration.micro import Builder, Spec
 SEARCHED = 20
 """Random networks."""
 
-DRAWN = 900
+DRAWN = 1000
 """First seed of them."""
 
 MOBILENET = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
