@@ -102,15 +102,13 @@ class Geometry:
 
 def whole_numbers(at: Geometry) -> Geometry:
     """The nearest layer that can be built, in plain numbers: what tables look up."""
-    depthwise = at.op == "depthwise"
-    return replace(
-        at,
-        cin=max(1, round(_plain(at.cin))),
-        cout=max(1, round(_plain(at.cout))),
-        share=round(_plain(at.share), 2),
-        groups=max(1, round(_plain(at.cin if depthwise else at.groups))),
-        kernel=(max(1, round(_plain(at.kernel[0]))), max(1, round(_plain(at.kernel[1])))),
-    )
+    groups = at.cin if at.op == "depthwise" else at.groups
+    given = [_plain(number) for number in (at.cin, at.cout, groups, *at.kernel)]
+    whole = [max(1, round(number)) for number in given]
+    share = round(_plain(at.share), 2)
+    if given == whole and (share, whole[2]) == (at.share, at.groups):
+        return at  # most layers of a search are whole, and a copy costs as much as the lookup
+    return replace(at, cin=whole[0], cout=whole[1], share=share, groups=whole[2], kernel=(whole[3], whole[4]))
 
 
 def _plain(number: Number) -> float:
