@@ -95,6 +95,7 @@ FeatureName = Literal[
     "gather_bytes",
     "gather_clears",
     "gather_zeros",
+    "gather_places",
 ]
 
 FEATURES: Mapping[FeatureName, str] = MappingProxyType(
@@ -186,6 +187,7 @@ FEATURES: Mapping[FeatureName, str] = MappingProxyType(
         "gather_bytes": "elements of these rows that are copied one by one",
         "gather_clears": "rows of taps, or taps, of patches that lie in padding",
         "gather_zeros": "their elements",
+        "gather_places": "patches whose row and column take a division by no power of two",
     }
 )
 """What a coefficient multiplies."""
@@ -246,6 +248,7 @@ SMOOTH: Mapping[FeatureName, FeatureName] = {
     "gather_bytes": "columns",
     "gather_clears": "pair_rows",
     "gather_zeros": "columns",
+    "gather_places": "positions",
 }
 """Instead of each exact count, one that a search can follow."""
 
@@ -268,7 +271,7 @@ THUMB: tuple[FeatureName, ...] = (
 """Counts of what kernels of `codegen/thumb` do; no others are offered them."""
 
 GATHERED: tuple[FeatureName, ...] = (
-    *("gather_copies", "gather_words", "gather_bytes", "gather_clears", "gather_zeros"),
+    *("gather_copies", "gather_words", "gather_bytes", "gather_clears", "gather_zeros", "gather_places"),
 )
 """Counts of how the matrix products of `codegen/rv32` gather patches; no others are offered them."""
 

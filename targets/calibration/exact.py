@@ -174,13 +174,13 @@ def _gathered(at: Geometry) -> tuple[float, ...]:
     Patches start at whole words. Rows that lie inside the input are copied at once, others tap by tap.
     """
     if at.op == "depthwise":
-        return (0.0,) * 5
+        return (0.0,) * 6
     cin, taps, whole = int(at.cin), int(at.kernel[1]), at.a_bits == 8
     again = _steps(at) * _step(at) / at.positions
     if at.kernel == (1, 1) and at.stride == (1, 1) and not _clipped(at):
         if whole and cin % 4 == 0:
-            return (0.0,) * 5  # read where they lie
-        return at.positions * again, 0.0, at.positions * cin * again, 0.0, 0.0
+            return (0.0,) * 6  # read where they lie
+        return at.positions * again, 0.0, at.positions * cin * again, 0.0, 0.0, 0.0
     down, across = _starts(at, 0, int(at.kernel[0]), 1), _starts(at, 1, 1, taps)
     inside = len(_starts(at, 1, taps, 1))  # taps, of all output columns
     lone = inside - (taps * len(across) if whole else 0)
@@ -198,6 +198,7 @@ def _gathered(at: Geometry) -> tuple[float, ...]:
         segments * taps * cin + singles * cin - 4 * words,
         outside * at.output[1] + len(down) * padding,
         (outside * at.output[1] * taps + len(down) * padding) * cin,
+        at.positions * (at.output[1] & (at.output[1] - 1) > 0),
     )
     return tuple(count * again for count in found)
 
@@ -388,5 +389,6 @@ EXACT: Mapping[str, Callable[[Geometry], float]] = {
     "gather_bytes": lambda at: at.share * _gathered(at)[2],
     "gather_clears": lambda at: at.share * _gathered(at)[3],
     "gather_zeros": lambda at: at.share * _gathered(at)[4],
+    "gather_places": lambda at: at.share * _gathered(at)[5],
 }
 """Count of a layer in whole numbers, by name."""
