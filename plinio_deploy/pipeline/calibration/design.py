@@ -71,8 +71,8 @@ SHIFTED: Mapping[str, tuple[int, int]] = {
 }
 """Layers whose sums are shifted, of each kind: for each pair of widths, and of several widths."""
 
-AGAIN = ("depthwise", "max_pool")
-"""Kinds that are drawn once more. Many of them are computed in portable C, and compilers make most of its shapes."""
+AGAIN = ("depthwise", "max_pool", "conv", "pointwise")
+"""Kinds that are drawn once more: much of what they take is left to a compiler, whose code differs shape by shape."""
 
 MOVES: Mapping[str, int] = {"add": 2, "requantize": 3, "copy": 1, "pool": 3, "max_pool": 2}
 """Layers for each width of activations and number of channels, of ops without weights."""
