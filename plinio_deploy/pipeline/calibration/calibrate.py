@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,8 +97,9 @@ def calibrate(name: str, terminal: Terminal, out: Path | None = None, effort: Ef
     """
     target = registry.load(name)
     effort = effort or effort_of(target)
-    lut = make(target, terminal, effort)
-    lut = lut.model_copy(update={"validation": check(lut, target, terminal, effort)})
+    fitted = chosen(target, effort)
+    lut = make(target, terminal, fitted)
+    lut = lut.model_copy(update={"validation": check(lut, target, terminal, effort, fitted)})
     folder = luts.FOLDER if out is None else out
     path = folder / f"{target.name}.json"
     with writing(path):
@@ -118,12 +119,14 @@ def validate_table(name: str, terminal: Terminal) -> Lut:
         terminal.warn(
             f"{name}: kernels have changed since this table was fitted; `calibrate` without --validate fits anew"
         )
-    return lut.model_copy(update={"validation": check(lut, target, terminal, effort_of(target))})
+    effort = effort_of(target)
+    found = check(lut, target, terminal, effort, chosen(target, effort))
+    return lut.model_copy(update={"validation": found})
 
 
-def check(lut: Lut, target: Target, terminal: Terminal, effort: Effort) -> Validation:
-    """Errors on layers and networks that no fit ever sees."""
-    seen = {*design.layers(FIT, effort.share, effort.typical), *_further(effort)}
+def check(lut: Lut, target: Target, terminal: Terminal, effort: Effort, fitted: Collection[Spec]) -> Validation:
+    """Errors on layers and networks that the fit never sees: none of ``fitted``."""
+    seen = set(fitted)
     share = HELD_OUT_SHARE * effort.share
     drawn = design.layers(HELD_OUT, share, effort.typical)
     drawn += design.ragged(HELD_OUT, share, effort.typical) + _rarer(HELD_OUT, share, effort.typical)
@@ -136,11 +139,15 @@ def is_stale(lut: Lut, target: Target) -> bool:
     return lut.kernels is not None and lut.kernels != bench.digest(_sample(), target)
 
 
-def make(target: Target, terminal: Terminal, effort: Effort) -> Lut:
-    """Measure the design and fit; see `calibrate`."""
+def chosen(target: Target, effort: Effort) -> list[Spec]:
+    """Layers of the fit: the design, and those that its kernels want besides."""
     specs = complete(design.layers(FIT, effort.share, effort.typical), target, effort.typical)
     specs += _further(effort)
-    specs += rare(specs, target)
+    return specs + rare(specs, target)
+
+
+def make(target: Target, terminal: Terminal, specs: Sequence[Spec]) -> Lut:
+    """Measure layers and fit; see `calibrate`."""
     terminal.note(f"{target.name}: {len(specs)} layers")
     found = measure(specs, target, terminal, "fit")
     if not found.points:

@@ -161,3 +161,13 @@ def test_a_small_calibration_predicts_what_it_never_saw(tmp_path: Path, monkeypa
     )
     assert errors
     assert errors[len(errors) // 2] < 0.05
+
+
+def test_no_layer_of_the_fit_validates_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[list[Spec]] = []
+    monkeypatch.setattr(calibrate, "validate", lambda lut, target, terminal, specs, part: found.append(specs))
+    target, lut, effort = registry.load("cortex-m4"), luts.load("cortex-m4"), calibrate.Effort(0.05)
+    calibrate.check(lut, target, Terminal(-1), effort, [])
+    calibrate.check(lut, target, Terminal(-1), effort, found[0][:5])
+    assert not set(found[0][:5]) & set(found[1])
+    assert set(found[0][5:]) - set(found[0][:5]) == set(found[1])
