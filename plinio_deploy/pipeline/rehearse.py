@@ -6,7 +6,7 @@ Sizes depend on the architecture; weights move a firmware by a few bytes at most
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +27,9 @@ from plinio_deploy.targets.schema import Region, Target
 SLACK = 1 / 50
 """Share of a memory by which a rehearsed firmware may exceed it: trained weights may save as much."""
 
+LIMIT_SLACK = 1 / 10
+"""The same of a limit: kernels that are chosen layer by layer under it may save more than those rehearsed."""
+
 
 def rehearse(
     trainer: Trainer, targets: Sequence[Target], options: Options, terminal: Terminal, limits: Limits | None = None
@@ -42,31 +45,56 @@ def rehearse(
             they may have smaller kernels (see `tuning.schedules`).
 
     Raises:
-        DoesNotFit: the firmware is larger than a target's memory, by more than `SLACK`, whatever limits allow.
+        DoesNotFit: the firmware is larger than a target's memory, by more than `SLACK`, whatever limits allow, or than
+            a limit, by more than `LIMIT_SLACK`.
         BuildFailed: a compiler refused the generated C.
         OutputError: there is no room for temporary files.
     """
     network = _untrained(trainer, terminal)
     if network is None:
         return
+    limits = limits or Limits()
     for target in targets:
         whole = replace(options, isa=target.features)
-        if _fits(network, whole, target):
-            continue
-        if not any(_fits(network, other, target) for other in _smaller(network, target, whole, limits, terminal)):
+        if not any(_fits(network, way, target) for _, way in _ways(network, target, whole, limits, terminal)):
             _build(network, whole, target)  # says by how much it exceeds the memory without slack
+        _require_limits(network, target, whole, limits, terminal)
 
 
-def _smaller(
-    network: Network, target: Target, whole: Options, limits: Limits | None, terminal: Terminal
-) -> Iterator[Options]:
-    """What later stages take instead under these limits, if it is something else."""
-    limits = limits or Limits()
+def _ways(
+    network: Network, target: Target, whole: Options, limits: Limits, terminal: Terminal
+) -> Iterator[tuple[Target, Options]]:
+    """How to generate for a target: as a whole first, then what later stages take instead under these limits."""
+    yield target, whole
     kernels = (target, budget.portable(target)) if limits.flash is not None else (target,)
     for kind in kernels:
         options = with_bands(network, kind, limits, whole, terminal)
         if options != whole:
-            yield options
+            yield kind, options
+
+
+def _require_limits(network: Network, target: Target, whole: Options, limits: Limits, terminal: Terminal) -> None:
+    """Refuse limits that no way of generating comes near.
+
+    Raises:
+        DoesNotFit: with what the last one, which is the smallest, takes.
+    """
+    missed: Mapping[str, float] = {}
+    sizes: Mapping[str, budget.Sizes] = {}
+    bounded = bool({"flash", "ram"} & set(limits.given()))
+    for kind, options in _ways(network, target, whole, limits, terminal) if bounded else ():
+        sizes = budget.sizes(network, (kind,), options)
+        missed = budget.excess(sizes, limits, -LIMIT_SLACK)
+        if not missed:
+            return
+    for name in missed:
+        raise DoesNotFit(
+            f"the network does not come near the limit on {name}, whatever its weights will be",
+            where=f"--max-{name}",
+            got=f"{getattr(sizes[target.name], name)} bytes on {target.name}",
+            expected=f"at most {limits.given()[name]}",
+            hints=("search for a smaller network: --methods pit,mps", f"raise --max-{name}"),
+        )
 
 
 def _fits(network: Network, options: Options, target: Target) -> bool:

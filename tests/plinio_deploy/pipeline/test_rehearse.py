@@ -12,7 +12,7 @@ from plinio_deploy.console import Terminal
 from plinio_deploy.errors import DoesNotFit, UnsupportedModel
 from plinio_deploy.pipeline import budget, line, train
 from plinio_deploy.pipeline.rehearse import _untrained, rehearse
-from plinio_deploy.pipeline.request import Limits, Request
+from plinio_deploy.pipeline.request import Limits, Request, Search
 from plinio_deploy.pipeline.workspace import Workspace
 from plinio_deploy.targets import registry
 from plinio_deploy.targets.schema import Target
@@ -69,6 +69,24 @@ def test_under_a_limit_on_flash_smaller_kernels_may_fit(tmp_path: Path) -> None:
     targets = (registry.load(str(shrunk(tmp_path, flash=small // 16 * 16 - 0x200))),)
     with pytest.raises(DoesNotFit, match="exceeds the flash"):
         rehearse(trainer, targets, Options(), QUIET, Limits(flash=flash))
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("name", ["flash", "ram"])
+def test_a_limit_that_nothing_meets_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    trainer, (target,) = prepared(tmp_path, "cortex-m0plus")
+    network = _untrained(trainer, QUIET)
+    assert network is not None
+    least = getattr(budget.sizes(network, (budget.portable(target),), Options())[target.name], name)
+    rehearse(trainer, (target,), Options(), QUIET, Limits(**{name: least}))
+    monkeypatch.setattr(train, "run", lambda *_: pytest.fail("training started"))
+    limits = Limits(**{name: least // 2})
+    request = Request(Workspace(tmp_path / "out"), str(TINY), (target.name,), search=Search(limits=limits))
+    with pytest.raises(DoesNotFit, match=f"does not come near the limit on {name}"):
+        line.run_line(request, QUIET)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.host
