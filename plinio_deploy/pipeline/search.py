@@ -62,9 +62,18 @@ class Task:
     options: Options
     qat_epochs: int | None = None
 
-    def small(self) -> tuple[Target, ...]:
-        """The targets with the kernels that take the least flash."""
-        return tuple(map(budget.portable, self.targets))
+    @property
+    def in_cycles(self) -> bool:
+        """Whether cycles count."""
+        return self.search.limits.cycles is not None or self.search.cost == "cycles"
+
+    def sized(self) -> tuple[Target, ...]:
+        """The targets with the kernels of which sizes are taken.
+
+        Weights get all the flash that the smallest kernels leave. Where cycles count they are those of the fast
+        kernels, so these have to fit as well.
+        """
+        return tuple(self.targets) if self.in_cycles else tuple(map(budget.portable, self.targets))
 
     def plan(self) -> Plan:
         """What is searched and for how long."""
@@ -89,8 +98,7 @@ class Task:
         """What for; the limits are still those of the whole firmware."""
         from plinio_deploy.recipes.goals import Goal
 
-        cycles = self.search.limits.cycles is not None or self.search.cost == "cycles"
-        target = self.targets[0].name if cycles else None
+        target = self.targets[0].name if self.in_cycles else None
         limits = {} if self.search.strength is not None else dict(self.search.limits.given())
         return Goal(self.search.cost, self.search.strength, limits, target)
 
@@ -169,8 +177,7 @@ def load(task: Task, folder: Path) -> QuantNetwork:
 def rehearse(task: Task, terminal: Terminal) -> dict[str, int]:
     """Bytes that a firmware takes besides the network's constants and activations, from the untrained model.
 
-    Of portable kernels: fast ones are for networks that leave room for them (see `tuning.schedules`). With
-    MPS among the methods layers mix widths, for the code that this takes, unless the model fits as it is.
+    With MPS among the methods layers mix widths, for the code that this takes, unless the model fits as it is.
 
     Raises:
         DoesNotFit: they leave no room for the network.
@@ -183,7 +190,7 @@ def rehearse(task: Task, terminal: Terminal) -> dict[str, int]:
         network = _untrained(task, terminal, mixed=mixed)
         if network is None:
             break
-        found = budget.sizes(network, task.small(), task.options)
+        found = budget.sizes(network, task.sized(), task.options)
         taken = budget.overhead(found)
         if not mixed and not budget.excess(found, task.search.limits):
             break  # it fits as it is, without mixing widths
@@ -259,7 +266,7 @@ def _within_limits(task: Task, chain: Chain, model: Any, goal: Goal, terminal: T
         count += 1
         nas, costs = chain.last(model, goal.within(limits))
         network = _integers(task, chain.quantized(nas))
-        found = budget.sizes(network, task.small(), task.options)
+        found = budget.sizes(network, task.sized(), task.options)
         # On the last try there is no more slack: what fits, fits.
         over = budget.excess(found, task.search.limits, budget.SLACK if count < TRIES else 0.0)
         checked = closing.check(network, task.targets[0], goal.table) if goal.target is not None else None

@@ -29,8 +29,12 @@ def test_excess_is_that_of_the_largest_firmware_and_of_limited_sizes_only() -> N
 
 def test_limits_below_what_code_takes_are_refused() -> None:
     require_room(Limits(flash=4_001), {"flash": 4_000, "ram": 0})
-    with pytest.raises(DoesNotFit, match="limit on flash leaves no room"):
+    with pytest.raises(DoesNotFit, match="limit on flash leaves no room") as refused:
         require_room(Limits(flash=4_000), {"flash": 4_000, "ram": 0})
+    assert refused.value.hints == ("raise --max-flash",)
+    with pytest.raises(DoesNotFit) as refused:
+        require_room(Limits(flash=4_000, cycles=1), {"flash": 4_000, "ram": 0})
+    assert "leave --max-cycles out" in refused.value.hints[1]
 
 
 @pytest.mark.parametrize(

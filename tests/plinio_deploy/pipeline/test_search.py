@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from plinio_deploy.codegen import Options
 from plinio_deploy.console import Terminal
 from plinio_deploy.errors import UsageError
-from plinio_deploy.pipeline import line, search
+from plinio_deploy.pipeline import line, search, train
 from plinio_deploy.pipeline.request import Limits, Request, Search, Training
 from plinio_deploy.pipeline.workspace import Workspace
 from plinio_deploy.targets import registry
@@ -72,6 +73,22 @@ def test_a_limit_on_cycles_that_a_target_does_not_tell_is_refused_before_trainin
     search.check(priced, (rv32,))  # its table's unit is instructions: a price all the same
     with pytest.raises(UsageError, match="nothing measures cycles on rv32imc"):
         search.check(limited, (m4, rv32))
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(
+    "asked", [Search(("mps",), limits=Limits(16384, cycles=10**6)), Search(("mps",), 0.3, "cycles")]
+)
+def test_where_cycles_count_the_fast_kernels_have_to_fit(tmp_path: Path, asked: Search) -> None:
+    request = Request(Workspace(tmp_path / "out"), "digits", ("cortex-m4",))
+    trainer = train.prepare(request, QUIET)
+    target = registry.load("cortex-m4")
+    small = search.Task(trainer, Search(("mps",), limits=Limits(16384)), (target,), Options())
+    fast = search.Task(trainer, asked, (target,), Options())
+    assert [kind.features for kind in small.sized()] == [()]
+    assert [kind.features for kind in fast.sized()] == [target.features]
+    if asked.limits.flash is not None:
+        assert search.rehearse(fast, QUIET)["flash"] > search.rehearse(small, QUIET)["flash"] + 1000
 
 
 def test_a_search_without_methods_is_none(tmp_path: Path) -> None:
