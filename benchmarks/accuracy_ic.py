@@ -35,7 +35,6 @@ from plinio_deploy.integerize import integerize
 from plinio_deploy.quantization import QuantConfig, QuantNetwork, quantize
 from plinio_deploy.recipes.ic import SEARCHED
 from plinio_deploy.recipes.supernets import in_place_of, start_alternatives
-from plinio_deploy.search.distillation import Distillation
 
 SEARCH_EPOCHS, TUNE_EPOCHS = 4, 7
 """As many together as PLiNIO's 7 and 4: few bits are learned in fine-tuning, not while they still change."""
@@ -88,23 +87,11 @@ class Task:
         )
         self.course = Course(given.data, budget, given.seed, given.device)
         self.given = given
-        self.seed_model = self._trained(given.cache)
+        self.seed_model = self.course.trained(given.cache)
         self.seed_accuracy = self.course.accuracy(self.seed_model)
         say(f"seed: {self.seed_accuracy:.2f} %")
         weighted = [m for m in self.seed_model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
         self.channels = sum(len(module.weight) for module in weighted)
-
-    def _trained(self, cache: Path | None) -> nn.Module:
-        model = self.course.network()
-        key = f"seed-muon-{self.given.seed}-{self.given.epochs}-{len(self.course.train)}.pt"
-        if cache is not None and (cache / key).is_file():
-            model.load_state_dict(torch.load(cache / key, weights_only=True))
-            return model.eval()
-        self.course.fit(model, 0, self.given.epochs, plain_optimizer(model))
-        if cache is not None:
-            cache.mkdir(parents=True, exist_ok=True)
-            torch.save(model.state_dict(), cache / key)
-        return model.eval()
 
     def further(self, epochs: int = SEARCH_EPOCHS + TUNE_EPOCHS) -> Course:
         """The same data under a cosine of its own over the further epochs."""
@@ -254,8 +241,7 @@ def longer(task: Task) -> Row:
 def chained(task: Task, limit: str) -> Row:
     """SuperNet, PIT and MPS one after the other; all learn from the seed's answers too."""
     started = time.monotonic()
-    course = task.further(CHAIN_EPOCHS)
-    course.distillation = Distillation(nn.functional.cross_entropy, task.seed_model)
+    course = task.further(CHAIN_EPOCHS).taught(task.seed_model)
     start = in_place_of(copy.deepcopy(task.seed_model), SEARCHED)
     start_alternatives(start)
     nas = search_layers(course, start, SELECTION_STRENGTH, WARM_UP, SELECTED)

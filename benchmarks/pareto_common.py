@@ -3,12 +3,14 @@
 
 Every network gets the same number of epochs from its random initialisation to its last figure: the seed, each uniformly
 narrowed seed, and each searched network (warm-up, search and fine-tuning together). All follow a cosine of the
-learning rate, see the same augmented images, and are judged on the same test images.
+learning rate, see the same augmented images, and are judged on the same test images. With ``--taught`` searched
+networks also learn from the trained seed's answers; the seed and its narrowed copies never do.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import sys
@@ -105,6 +107,7 @@ class Course:
 
     Attributes:
         distillation: to learn from a trained network too; ``None`` for the labels alone.
+        seed_network: the seed after all epochs, if it has been trained.
     """
 
     def __init__(self, folder: Path, budget: Budget, seed: int, device: str) -> None:
@@ -117,6 +120,28 @@ class Course:
         self.labels = torch.from_numpy(self.train.y).to(self.device)
         self.generator = torch.Generator().manual_seed(seed)
         self.distillation: Distillation | None = None
+        self.seed_network: nn.Module | None = None
+
+    def trained(self, cache: Path | None) -> nn.Module:
+        """The seed after all epochs; kept in a folder, and taken from there if it lies there."""
+        if self.seed_network is not None:
+            return self.seed_network
+        model = self.network()
+        path = None if cache is None else cache / f"seed-muon-{self.seed}-{self.budget.epochs}-{len(self.train)}.pt"
+        if path is not None and path.is_file():
+            model.load_state_dict(torch.load(path, weights_only=True))
+            return model.eval()
+        self.fit(model, 0, self.budget.epochs, plain_optimizer(model))
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(model.state_dict(), path)
+        return model.eval()
+
+    def taught(self, teacher: nn.Module) -> Course:
+        """The same course, learning from a trained network too."""
+        other = copy.copy(self)
+        other.distillation = Distillation(nn.functional.cross_entropy, teacher)
+        return other
 
     def network(self, width: float = 1.0) -> ResNet8:
         """A fresh ResNet8, the same for the same seed and width."""
@@ -237,6 +262,11 @@ class Job:
     setting: float | str
     work: Callable[[Course], Point]
 
+    @property
+    def key(self) -> str:
+        """What ``--only`` calls it."""
+        return f"{self.method}-{self.setting}"
+
 
 def uniform_widths(budget: Budget) -> list[Job]:
     """The seed and its uniformly narrowed copies, each trained for the whole budget."""
@@ -247,6 +277,8 @@ def _narrowed(width: float, course: Course) -> Point:
     started = time.monotonic()
     model = course.network(width)
     course.fit(model, 0, course.budget.epochs, plain_optimizer(model))
+    if width == 1.0:
+        course.seed_network = model
     return course.point("width", width, model, started)
 
 
@@ -310,6 +342,10 @@ def arguments(description: str, name: str) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--epochs", type=int, help="instead of the budget's")
     parser.add_argument("--images", type=int, help="training images, instead of the budget's")
+    parser.add_argument("--test-images", type=int, help="test images, instead of the budget's")
+    parser.add_argument("--taught", action="store_true", help="searched networks learn from the trained seed too")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the trained seed that teaches")
+    parser.add_argument("--only", nargs="+", help="networks such as width-1.0, pit-0.2 or supernet-0.3")
     parser.add_argument(
         "--reuse", type=Path, nargs="*", default=[], help="files with points that need no training again"
     )
@@ -329,9 +365,15 @@ def run(description: str, name: str, plans: Sequence[Callable[[Budget], list[Job
     given = arguments(description, name)
     torch.set_num_threads(given.threads)
     budget = BUDGETS[given.budget]
-    budget = replace(budget, epochs=given.epochs or budget.epochs, images=given.images or budget.images)
-    jobs = [job for plan in plans for job in plan(budget)]
-    conditions = json.loads(json.dumps({"data": given.data.name, "budget": {"name": given.budget, **asdict(budget)}}))
+    budget = replace(
+        budget,
+        epochs=given.epochs or budget.epochs,
+        images=given.images or budget.images,
+        test_images=given.test_images or budget.test_images,
+    )
+    jobs = [job for plan in plans for job in plan(budget) if given.only is None or job.key in given.only]
+    named = {"data": given.data.name, "budget": {"name": given.budget, **asdict(budget)}, "taught": given.taught}
+    conditions = json.loads(json.dumps(named))
     known = [point for path in (given.out, *given.reuse) for point in _read(path, conditions)]
     points: list[Point] = []
     given.out.parent.mkdir(parents=True, exist_ok=True)
@@ -339,7 +381,10 @@ def run(description: str, name: str, plans: Sequence[Callable[[Budget], list[Job
         course = Course(given.data, budget, seed, given.device)
         for job in jobs:
             done = [p for p in known if (p.method, p.setting, p.seed) == (job.method, job.setting, seed)]
-            points.append(done[0] if done else job.work(course))
+            if not done:
+                taught = given.taught and job.method != "width"
+                done = [job.work(course.taught(course.trained(given.cache)) if taught else course)]
+            points.append(done[0])
             document = {
                 "benchmark": name,
                 **conditions,
