@@ -375,7 +375,7 @@ def _write(work: Path, artifact: Artifact, network: Network, target: Target, opt
     assert counted is not None, "this runner counts"
     program = lower(network, options.prefix, frozenset(options.isa), options.schedule)
     layers = [
-        Candidate(entry.kernel, counted.by_symbol.get(entry.symbol, 0), flash, step.scratch_bytes, parts)
+        Candidate(entry.kernel, counted.by_symbol[entry.symbol], flash, step.scratch_bytes, parts)
         for entry, step, (flash, parts) in zip(
             manifest.steps, program.steps, budget.flash_of_layers(built.image, manifest), strict=True
         )
