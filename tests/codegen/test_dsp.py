@@ -55,6 +55,16 @@ def test_a_pixel_may_be_larger_than_the_reach_of_a_store(tmp_path: Path) -> None
 
 
 @pytest.mark.qemu
+def test_kernels_of_one_width_with_and_without_a_rest_stand_side_by_side(tmp_path: Path) -> None:
+    """Their phases may begin at the same lines: each kernel's labels are its own."""
+    b = Builder(0)
+    b.conv(b.input((1, 3, 108)), 14, (1, 1), w_bits=[4] * 4 + [8] * 4 + [4] * 6)
+    case = make_case(b.build(), isa=registry.load("cortex-m4").features)
+    assert kernel_names(case) == ["conv_dsp"]
+    check_on("cortex-m4", case, tmp_path)
+
+
+@pytest.mark.qemu
 @pytest.mark.parametrize(("seed", "target"), [(400, "cortex-m4"), (401, "cortex-m7"), (402, "cortex-m33")])
 def test_random_networks(seed: int, target: str, tmp_path: Path) -> None:
     check_on(target, make_case(random_network(seed, ops=14), isa=registry.load(target).features), tmp_path)
