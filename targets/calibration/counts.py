@@ -96,6 +96,8 @@ FeatureName = Literal[
     "gather_clears",
     "gather_zeros",
     "gather_places",
+    "digit_words",
+    "digit_blocks",
 ]
 
 FEATURES: Mapping[FeatureName, str] = MappingProxyType(
@@ -188,6 +190,8 @@ FEATURES: Mapping[FeatureName, str] = MappingProxyType(
         "gather_clears": "rows of taps, or taps, of patches that lie in padding",
         "gather_zeros": "their elements",
         "gather_places": "patches whose row and column take a division by no power of two",
+        "digit_words": "words of patches that are summed up, see `Geometry.digits`",
+        "digit_blocks": "pairs of positions x fours of channels that these sums are taken from",
     }
 )
 """What a coefficient multiplies."""
@@ -249,6 +253,8 @@ SMOOTH: Mapping[FeatureName, FeatureName] = {
     "gather_clears": "pair_rows",
     "gather_zeros": "columns",
     "gather_places": "positions",
+    "digit_words": "columns",
+    "digit_blocks": "pair_blocks4",
 }
 """Instead of each exact count, one that a search can follow."""
 
@@ -274,6 +280,9 @@ GATHERED: tuple[FeatureName, ...] = (
     *("gather_copies", "gather_words", "gather_bytes", "gather_clears", "gather_zeros", "gather_places"),
 )
 """Counts of how the matrix products of `codegen/rv32` gather patches; no others are offered them."""
+
+DIGITS: tuple[FeatureName, ...] = ("digit_words", "digit_blocks")
+"""Counts of what kernels of `codegen/dsp` do for weights that need sums of patches; no others are offered them."""
 
 PORTABLE: tuple[FeatureName, ...] = ("border_copies", "border_codes", "border_taps", "copied_words", "copied_bytes")
 """Exact counts that mean something for any kernel."""

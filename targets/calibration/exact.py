@@ -390,5 +390,7 @@ EXACT: Mapping[str, Callable[[Geometry], float]] = {
     "gather_clears": lambda at: at.share * _gathered(at)[3],
     "gather_zeros": lambda at: at.share * _gathered(at)[4],
     "gather_places": lambda at: at.share * _gathered(at)[5],
+    "digit_words": lambda at: at.share * _pairs(at) * halves(at) * (at.digits and at.op != "depthwise"),
+    "digit_blocks": lambda at: float(_pairs(at) * _blocks(at) * (at.digits and at.op != "depthwise")),
 }
 """Count of a layer in whole numbers, by name."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from plinio_deploy.targets.calibration.counts import (
+    DIGITS,
     FEATURES,
     GATHERED,
     ONLY_PLAIN,
@@ -127,6 +128,7 @@ def names(at: Geometry, kernel: str) -> tuple[FeatureName, ...]:
         if name not in ONLY_PLAIN
         and (thumb or name not in THUMB)
         and (kernel.startswith("gemm_") or name not in GATHERED)
+        and (kernel.endswith("_dsp") or name not in DIGITS)
         and (name not in EXACT or name in PORTABLE or (not plain and (not thumb or name in THUMB)))
     )
 

@@ -13,7 +13,20 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
-from plinio_deploy.network import Add, AvgPool, Concat, Conv, Linear, MaxPool, Network, Op, Pad, Requantize, op_inputs
+from plinio_deploy.network import (
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Linear,
+    MaxPool,
+    Network,
+    Op,
+    Pad,
+    Requantize,
+    op_inputs,
+)
+from plinio_deploy.targets.calibration.packing import has_digits, packed
 
 Number: TypeAlias = Any
 """A float, or a tensor of one element of whoever calls: this package is below torch."""
@@ -63,6 +76,8 @@ class Geometry:
         shifted: whether sums are shifted before they are scaled, which not every kernel can do. It takes great scales,
             which only the integer network knows; few trained layers have them.
         fours: whether every width of the layer's weights has a multiple of four channels; None: only those here count.
+        digits: whether weights of 8 bits hold a -128 above a negative one, of the channel before. Kernels that pack two
+            of them into 16 bits then need the sums of their patches. Trained layers may have such, or not.
     """
 
     op: OpName
@@ -83,6 +98,7 @@ class Geometry:
     out_bits: int | None = None
     shifted: bool = False
     fours: bool | None = None
+    digits: bool = False
 
     @property
     def packed(self) -> int:
@@ -122,12 +138,13 @@ def inside_fraction(size: int, output: int, kernel: int, stride: int, before: in
     return hit / (output * kernel)
 
 
-def of_op(network: Network, op: Op) -> tuple[Geometry, ...]:
+def of_op(network: Network, op: Op, kernel: str | None = None) -> tuple[Geometry, ...]:
     """An op of an integer network: one `Geometry` for each width among its weights; none for what costs nothing.
 
     Args:
         network: where the op is.
         op: one of its ops.
+        kernel: that executes it and may pack some channels wider than they are (see `packing`); ``None``: none does.
     """
     source, output = network.tensors[op_inputs(op)[0]], network.tensors[op.output]
     height, width, channels = (1, 1, *source.shape)[-3:]
@@ -137,7 +154,7 @@ def of_op(network: Network, op: Op) -> tuple[Geometry, ...]:
     common |= {"source": (height, width), "output": positions}
     common |= {"shifted": getattr(getattr(op, "requant", None), "shift", 0) > 0}
     if isinstance(op, Conv | Linear):
-        return _weighted(op, channels, common)
+        return _weighted(op, channels, common, kernel)
     if isinstance(op, AvgPool | MaxPool):
         window = _window(op, (height, width), positions)
         name: OpName = "pool" if isinstance(op, AvgPool) else "max_pool"
@@ -152,17 +169,29 @@ def of_op(network: Network, op: Op) -> tuple[Geometry, ...]:
     return (Geometry(names[type(op)], None, cin=each, cout=size[2], operands=operands, **common),)
 
 
-def _weighted(op: Conv | Linear, channels: int, common: dict[str, Any]) -> tuple[Geometry, ...]:
+def _weighted(op: Conv | Linear, channels: int, common: dict[str, Any], kernel: str | None) -> tuple[Geometry, ...]:
     shape: dict[str, Any] = {}
     name: OpName = "linear"
     if isinstance(op, Conv):
         shape = {**_window(op, common["source"], common["output"]), "groups": op.groups}
         name = conv_name(op.kernel, op.groups, depthwise=op.is_depthwise)
     total = op.weights.out_channels
-    counts = {bits: op.weights.bits.count(bits) for bits in sorted(set(op.weights.bits), reverse=True)}
-    fours = all(count % 4 == 0 for count in counts.values())
+    widths = packed(kernel, op.weights.bits)
+    counts = {bits: widths.count(bits) for bits in sorted(set(widths), reverse=True)}
+    whole = all(count % 4 == 0 for count in counts.values())
+    digits = has_digits(op.weights, widths)
     return tuple(
-        Geometry(name, bits, cin=channels, cout=count, share=count / total, fours=fours, **shape, **common)
+        Geometry(
+            name,
+            bits,
+            cin=channels,
+            cout=count,
+            share=count / total,
+            fours=whole,
+            digits=bits == 8 and digits,
+            **shape,
+            **common,
+        )
         for bits, count in counts.items()
     )
 

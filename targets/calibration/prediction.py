@@ -9,7 +9,7 @@ from typing import Any
 
 from plinio_deploy.errors import UsageError
 from plinio_deploy.network import Network, Op
-from plinio_deploy.targets.calibration.geometry import of_op
+from plinio_deploy.targets.calibration.geometry import Geometry, of_op
 from plinio_deploy.targets.luts import Lut
 
 
@@ -32,8 +32,18 @@ def layer(lut: Lut, network: Network, op: Op) -> float | None:
     Raises:
         UsageError: the table has no row for it.
     """
-    parts = of_op(network, op)
+    parts = parts_of(lut, network, op)
     return sum(float(lut.predict(part)) for part in parts) if parts else None
+
+
+def parts_of(lut: Lut, network: Network, op: Op) -> tuple[Geometry, ...]:
+    """`of_op`, as the kernel that the table takes an op to have packs its channels.
+
+    Raises:
+        UsageError: the table has no row for it.
+    """
+    parts = of_op(network, op)
+    return of_op(network, op, lut.choose(parts[0])[0].kernel) if len(parts) > 1 else parts
 
 
 def predict(lut: Lut, network: Network) -> Prediction:

@@ -16,8 +16,8 @@ import numpy as np
 from plinio_deploy.network import Network
 from plinio_deploy.targets.calibration.attributes import ATTRIBUTES, attributes
 from plinio_deploy.targets.calibration.features import form
-from plinio_deploy.targets.calibration.geometry import Geometry, of_op
-from plinio_deploy.targets.calibration.prediction import measured
+from plinio_deploy.targets.calibration.geometry import Geometry
+from plinio_deploy.targets.calibration.prediction import measured, parts_of
 from plinio_deploy.targets.calibration.residual import LEAST_NOISE, Residual, covariance
 from plinio_deploy.targets.luts import Lut, ResidualTable
 
@@ -47,7 +47,7 @@ def refit(lut: Lut, network: Network, measurement: Mapping[str, Any]) -> Lut:
     layers = measured(lut, measurement).layers
     found: dict[str, _Points] = defaultdict(list)
     for op in network.ops:
-        parts = of_op(network, op)
+        parts = parts_of(lut, network, op)
         if parts and layers.get(op.name, 0) > 0:
             for kernel, points in _points(lut, parts, layers[op.name]).items():
                 found[kernel] += points

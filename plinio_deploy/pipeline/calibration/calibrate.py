@@ -25,7 +25,7 @@ from plinio_deploy.targets.calibration.geometry import Geometry, of_op
 from plinio_deploy.targets.luts import Lut, Validation
 from plinio_deploy.targets.schema import Target
 
-FIT, HELD_OUT = "fit", "held out 7"
+FIT, HELD_OUT = "fit", "held out 9"
 """Names of the two designs: drawn alike, never the same layers."""
 
 HELD_OUT_SHARE = 0.3
@@ -185,7 +185,7 @@ def points_of(network: Network, run: Run) -> list[Point]:
     ops = {op.name: op for op in network.ops}
     points = []
     for layer in run.layers:
-        parts = of_op(network, ops[layer.name])
+        parts = of_op(network, ops[layer.name], layer.kernel)
         value = layer.instructions if layer.cycles is None else layer.cycles
         if parts and value > 0:
             points.append(Point(parts, layer.kernel, float(value)))
@@ -251,7 +251,7 @@ def _choices(specs: Sequence[Spec], target: Target) -> Mapping[Geometry, str]:
     networks = bench.layer_networks(asked, "look")
     kernels = bench.kernels_of(networks, target)
     ops = [(network, op) for network in networks for op in network.ops if op.name in kernels]
-    return {part: kernels[op.name] for network, op in ops for part in of_op(network, op)}
+    return {part: kernels[op.name] for network, op in ops for part in of_op(network, op, kernels[op.name])}
 
 
 def _sample() -> list[Network]:

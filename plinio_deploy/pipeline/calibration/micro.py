@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -209,7 +210,7 @@ class Builder:
         codes = np.zeros(shape, dtype=np.int8)
         for channel, width in enumerate(widths):
             codes[channel] = self.rng.integers(-(1 << (width - 1)), 1 << (width - 1), size=shape[1:])
-        _least_codes(codes, widths)
+        _least_codes(codes, widths, digits=bool(zlib.crc32(repr(spec).encode()) & 1))
         flat = codes.reshape(spec.cout, -1).astype(np.int64)
         spread = np.sqrt((flat**2).sum(axis=1) + 1.0) * (source.qmax - source.qmin) / 4
         start = np.rint(self.rng.normal(0, 0.5, spec.cout) * spread).astype(np.int64) - source.zero_point * flat.sum(1)
@@ -238,14 +239,16 @@ class Builder:
         return Add(name, (a.name, b.name), out.name, rescale)
 
 
-def _least_codes(codes: npt.NDArray[np.int8], widths: Sequence[int]) -> None:
-    """Put -128 above a negative weight into the first two channels of 8 bits.
+def _least_codes(codes: npt.NDArray[np.int8], widths: Sequence[int], *, digits: bool) -> None:
+    """Put -128 above a negative weight into the first two channels of 8 bits, or leave no -128 in them.
 
-    Most layers have such a pair somewhere, but not every small random one; kernels may be slower with it.
+    Kernels may be slower with such a pair. Weights that only were rounded have none, trained ones do in some layers, so
+    half of the layers here have one.
     """
-    first = [channel for channel, width in enumerate(widths) if width == 8][:2]
-    if len(first) > 1:
-        codes[first[0]].flat[0], codes[first[1]].flat[0] = -1, -128
+    eights = [channel for channel, width in enumerate(widths) if width == 8]
+    codes[eights] = np.maximum(codes[eights], -127)
+    if digits and len(eights) > 1:
+        codes[eights[0]].flat[0], codes[eights[1]].flat[0] = -1, -128
 
 
 def _requant(scale: npt.NDArray[np.float64], peak: int, out: Tensor) -> tuple[Hi32, npt.NDArray[np.int64]]:

@@ -13,7 +13,7 @@ from plinio_deploy.pipeline.calibration.micro import Builder, Spec
 SEARCHED = 20
 """Random networks."""
 
-DRAWN = 1000
+DRAWN = 1200
 """First seed of them."""
 
 MOBILENET = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
@@ -34,13 +34,16 @@ class _Chain:
         return channels if not self.mixed else max(4, round(channels * self.rng.uniform(0.4, 1.0)))
 
     def bits(self, channels: int) -> tuple[int, ...]:
-        """Bits of each output channel, fours of neighbours of one width together."""
+        """Bits of each output channel: neighbours of one width together, or, as where the order is tied, any order."""
         if not self.mixed:
             return (8,)
         if self.rng.random() < 0.5:
             return (self.rng.choice((8, 4, 2)),)
-        cuts = sorted(4 * self.rng.randint(0, channels // 4) for _ in range(2))
-        return (8,) * cuts[0] + (4,) * (cuts[1] - cuts[0]) + (2,) * (channels - cuts[1])
+        cuts = sorted(self.rng.randint(0, channels) for _ in range(2))
+        found = [8] * cuts[0] + [4] * (cuts[1] - cuts[0]) + [2] * (channels - cuts[1])
+        if self.rng.random() < 0.25:
+            self.rng.shuffle(found)
+        return tuple(found)
 
     def a_bits(self) -> int:
         return self.rng.choice((8, 8, 8, 4)) if self.mixed else 8
