@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plinio_deploy.network import Int8Array, Tensor, Weights
+from plinio_deploy.network import Int8Array, Tensor, Weights, runs_of
 from plinio_deploy.packing import pack_rows
 
 CTYPE_BYTES = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2, "int32_t": 4, "uint32_t": 4}
@@ -54,9 +54,15 @@ def row_bytes(weights: Weights, bits: int) -> int:
     return (per_channel * bits + 7) // 8
 
 
-def runs(weights: Weights) -> tuple[Run, ...]:
-    """The maximal runs of neighbouring channels of one width."""
-    return tuple(Run(bits, first, first + count, row_bytes(weights, bits)) for bits, first, count in weights.runs())
+def runs(weights: Weights, widths: Sequence[int] = ()) -> tuple[Run, ...]:
+    """The maximal runs of neighbouring channels of one width.
+
+    Args:
+        weights: of a layer.
+        widths: bits as which each channel is packed, if not its own.
+    """
+    found = runs_of(widths or weights.bits)
+    return tuple(Run(bits, first, first + count, row_bytes(weights, bits)) for bits, first, count in found)
 
 
 def weight_array(weights: Weights, order: str) -> Array:

@@ -1,20 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """How codes lie in memory: rows of channels, sub-byte codes packed little-end first, each row padded to whole bytes.
 
-One rule serves activations (a row is one pixel's channels) and weights (a row is one output channel's codes).
+One rule serves activations (a row is one pixel's channels) and weights (a row is one output channel's codes). Fast
+kernels take several channels at a time, and have their rule for channels of several widths, too: `packed_as`.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from plinio_deploy.network import Tensor
+from plinio_deploy.network import Tensor, runs_of
 
 ByteArray = npt.NDArray[np.uint8]
 CodeArray = npt.NDArray[np.int32]
+
+_Packing = tuple[float, tuple[tuple[int, int], ...]]
+"""Bits in all, per run the bits of a weight and the groups; as far as some group."""
+
+GROUP = 4
+"""Output channels that fast kernels compute at a time."""
 
 
 def pack_rows(codes: npt.NDArray[np.integer[Any]], bits: int) -> ByteArray:
@@ -66,3 +76,33 @@ def unpack(tensor: Tensor, data: bytes, samples: int) -> CodeArray:
     rows = np.frombuffer(data, dtype=np.uint8).reshape(-1, tensor.row_bytes)
     codes = unpack_rows(rows, tensor.channels, tensor.bits, signed=tensor.signed)
     return codes.reshape(samples, *tensor.shape)
+
+
+@cache
+def packed_as(bits: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """Bits as which the weights of each channel are packed, so that runs have whole groups and are few.
+
+    Weights fit wider fields as they are: that takes flash, but no channel has to move. Where the width changes within a
+    group, the widest of its channels counts. Neighbouring groups share a width until runs are few enough, as it takes
+    the least bits.
+
+    Args:
+        bits: of the weights of each channel.
+        most: runs, at least 1.
+    """
+    groups = runs_of(max(bits[first : first + GROUP]) for first in range(0, len(bits), GROUP))
+    best: list[_Packing] = [(0, ()), *[(math.inf, ())] * len(groups)]
+    for _ in range(min(most, len(groups))):
+        best = [_with_another_run(best, groups, end) for end in range(len(best))]
+    return tuple(width for width, count in best[-1][1] for _ in range(GROUP * count))[: len(bits)]
+
+
+def _with_another_run(best: Sequence[_Packing], groups: Sequence[tuple[int, int, int]], end: int) -> _Packing:
+    """The least for the groups before ``end``, where ``best`` has it with one run fewer, or as many."""
+    found, width, count = best[end], 0, 0
+    for start in reversed(range(end)):
+        width, count = max(width, groups[start][0]), count + groups[start][2]
+        total = best[start][0] + width * count
+        if total < found[0]:
+            found = (total, (*best[start][1], (width, count)))
+    return found

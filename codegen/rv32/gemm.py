@@ -19,6 +19,7 @@ from plinio_deploy.codegen.kernel import Site
 from plinio_deploy.codegen.pack import Array, Run
 from plinio_deploy.codegen.window import Window, window
 from plinio_deploy.network import Conv, Hi32, Int8Array, Linear
+from plinio_deploy.packing import packed_as
 
 TAPS = 4
 """Taps per turn of an inner loop; patches are padded to a multiple, their weights with zeros."""
@@ -27,7 +28,8 @@ MAX_OFFSET = 2047
 """Greatest offset of a load or store."""
 
 MAX_RUNS = 4
-"""Layers with more runs of equal width are left to the plain kernels: each run has its own code."""
+"""Most runs of a layer, each of which has its own code; where widths change more often, some channels are packed wider
+than they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +90,9 @@ class Gemm:
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
-        """Runs of channels of one width."""
-        return pack.runs(self.op.weights)
+        """Runs of channels that are packed as of one width."""
+        weights = self.op.weights
+        return pack.runs(weights, packed_as(weights.bits, MAX_RUNS) if len(weights.runs()) > MAX_RUNS else ())
 
     def rows(self, run: Run) -> Int8Array:
         """Weights of a run, ``(channels, padded_depth)``."""
@@ -139,7 +142,7 @@ def gemm_of(site: Site) -> Gemm | None:
     op = site.op
     if not isinstance(op, Conv | Linear) or (isinstance(op, Conv) and op.groups > 1):
         return None
-    if not isinstance(op.requant, Hi32) or len(op.weights.runs()) > MAX_RUNS:
+    if not isinstance(op.requant, Hi32):
         return None
     if op.weights.out_channels > MAX_OFFSET:
         return None  # the codes of a second pixel would be out of reach

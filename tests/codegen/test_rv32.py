@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plinio_deploy.codegen import registry
+from plinio_deploy.codegen import pack, registry
 from plinio_deploy.codegen.kernel import Site
 from plinio_deploy.codegen.rv32 import assembly, swar, xpulp
-from plinio_deploy.network import Conv, Hi32, Linear, Network
+from plinio_deploy.codegen.rv32.gemm import MAX_RUNS, gemm_of
+from plinio_deploy.network import Conv, Hi32, Linear, Network, runs_of
 from plinio_deploy.targets import registry as targets
 from tests.codegen import edge_cases
 from tests.codegen.harness import Case, check_networks, kernel_names, make_case
@@ -66,7 +67,28 @@ def shifted(seed: int = 7) -> Network:
     return b.build()
 
 
-NETWORKS = (*edge_cases.NETWORKS, packed, saturated, shifted)
+def interleaved(seed: int = 8) -> Network:
+    """Widths that change more often than runs may: beside adds, where patches are gathered or not, and codes packed."""
+    b = Builder(seed, name="interleaved")
+    rng = np.random.default_rng(seed)
+
+    def drawn(channels: int, *share: float) -> list[int]:
+        while len(runs_of(bits := rng.choice([8, 4, 2], channels, p=share or None).tolist())) <= MAX_RUNS:
+            pass
+        return [int(width) for width in bits]
+
+    for quantizer, out in ((U8, S8), (S8, U4), (U4, U8)):
+        x = b.input((5, 4, 12), quantizer)
+        y = b.conv(x, 18, (1, 1), stride=(2, 2), w_bits=drawn(18, 0.1, 0.8, 0.1), out=out)
+        z = b.conv(x, 18, padding=(1, 1, 1, 1), stride=(2, 2), w_bits=drawn(18), out=out, per_channel=False)
+        b.linear(b.flatten(b.add(y, z, out)), 10, w_bits=[8, 4, 8, 4, 8, 4, 4, 4, 4, 4], out=S8)
+        b.conv(x, 37, (1, 1), w_bits=drawn(37, 0.05, 0.15, 0.8), out=out)
+        b.conv(b.input((1, 1, 9), quantizer), 23, (1, 1), w_bits=drawn(23, 0.0, 0.5, 0.5), out=out)
+        b.linear(b.input((30,), quantizer), 7, w_bits=(2, 4), out=out)
+    return b.build()
+
+
+NETWORKS = (*edge_cases.NETWORKS, packed, saturated, shifted, interleaved)
 
 
 def chosen(case: Case) -> Counter[str]:
@@ -92,6 +114,30 @@ def test_shifted_sums_keep_the_fast_kernels(tmp_path: Path) -> None:
         assert not any(name.endswith("_plain") for name in chosen(case))
 
 
+def test_widths_that_change_often_keep_the_fast_kernels() -> None:
+    network = interleaved()
+    layers = [op for op in network.ops if isinstance(op, Conv | Linear)]
+    assert min(len(op.weights.runs()) for op in layers) > MAX_RUNS
+    for isa, own in ((PLAIN, "gemm_rv32"), (PULP, "gemm_xpulp")):
+        assert chosen(make_case(network, isa=isa))[own] == len(layers)
+        for op in layers:
+            gemm = gemm_of(Site.of(network, op, frozenset(isa), may_alias=True))
+            assert gemm is not None
+            assert len(gemm.runs) <= MAX_RUNS
+            assert all(run.bits >= max(op.weights.bits[run.first : run.end]) for run in gemm.runs)
+
+
+def test_widths_that_change_seldom_are_packed_as_they_are() -> None:
+    seen = 0
+    for network in (make() for make in NETWORKS):
+        for op in network.ops:
+            gemm = gemm_of(Site.of(network, op, frozenset(PLAIN), may_alias=True))
+            if gemm is not None and len(gemm.op.weights.runs()) <= MAX_RUNS:
+                assert gemm.runs == pack.runs(gemm.op.weights)
+                seen += len(gemm.runs) > 1
+    assert seen > 10
+
+
 @pytest.mark.host
 @pytest.mark.parametrize("isa", [PLAIN, PULP])
 def test_twins_in_random_networks(isa: tuple[str, ...], tmp_path: Path) -> None:
@@ -105,7 +151,9 @@ def test_assembly_in_qemu(make: Callable[[], Network], tmp_path: Path) -> None:
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("make", [edge_cases.convolutions, edge_cases.others, edge_cases.depthwise, packed, shifted])
+@pytest.mark.parametrize(
+    "make", [edge_cases.convolutions, edge_cases.others, edge_cases.depthwise, packed, shifted, interleaved]
+)
 def test_assembly_of_the_pulp_extension_on_rtl(make: Callable[[], Network], tmp_path: Path) -> None:
     check_on("cv32e40p-xpulp", make_case(make(), isa=targets.load("cv32e40p-xpulp").features), tmp_path)
 
