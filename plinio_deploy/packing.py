@@ -2,7 +2,7 @@
 """How codes lie in memory: rows of channels, sub-byte codes packed little-end first, each row padded to whole bytes.
 
 One rule serves activations (a row is one pixel's channels) and weights (a row is one output channel's codes). Fast
-kernels take several channels at a time, and have their rule for channels of several widths, too: `packed_as`.
+kernels take several channels at a time, and pack some of them wider than they are: `by_groups`, `packed_as`.
 """
 
 from __future__ import annotations
@@ -78,19 +78,23 @@ def unpack(tensor: Tensor, data: bytes, samples: int) -> CodeArray:
     return codes.reshape(samples, *tensor.shape)
 
 
+def by_groups(bits: Sequence[int]) -> tuple[int, ...]:
+    """Bits as which the weights of each channel are packed, so that no group mixes widths: those of its widest channel.
+
+    Weights fit wider fields as they are: that takes flash, but no channel has to move.
+    """
+    return tuple(max(bits[channel // GROUP * GROUP :][:GROUP]) for channel in range(len(bits)))
+
+
 @cache
 def packed_as(bits: tuple[int, ...], most: int) -> tuple[int, ...]:
-    """Bits as which the weights of each channel are packed, so that runs have whole groups and are few.
-
-    Weights fit wider fields as they are: that takes flash, but no channel has to move. Where the width changes within a
-    group, the widest of its channels counts. Neighbouring groups share a width until runs are few enough, as it takes
-    the least bits.
+    """The same with few runs of equal width: neighbouring groups share one until runs are, as it takes the least bits.
 
     Args:
         bits: of the weights of each channel.
         most: runs, at least 1.
     """
-    groups = runs_of(max(bits[first : first + GROUP]) for first in range(0, len(bits), GROUP))
+    groups = runs_of(by_groups(bits)[::GROUP])
     best: list[_Packing] = [(0, ()), *[(math.inf, ())] * len(groups)]
     for _ in range(min(most, len(groups))):
         best = [_with_another_run(best, groups, end) for end in range(len(best))]

@@ -13,7 +13,7 @@ from plinio_deploy.codegen.dsp.columns import Columns
 from plinio_deploy.codegen.pack import Array, unit_of
 from plinio_deploy.fixedpoint import wrap_int32
 from plinio_deploy.network import Conv, Hi32, Linear, Tensor, runs_of
-from plinio_deploy.packing import packed_as
+from plinio_deploy.packing import by_groups
 
 CHANNELS = 4
 """Output channels of a block."""
@@ -180,7 +180,7 @@ FEW = 28
 
 
 MAX_RUNS = 12
-"""Most runs of a layer; where widths change more often, some channels are packed wider than they are."""
+"""Most runs of a layer; with more changes of width all channels are packed like the widest."""
 
 
 def runs(op: Conv | Linear, found: Sums, *, wide: bool = False) -> tuple[Run, ...] | None:
@@ -203,7 +203,8 @@ def _widths(op: Conv | Linear) -> list[int]:
     bits = op.weights.bits
     if op.weights.codes[0].size <= FEW:
         return [8] * len(bits)
-    return list(packed_as(bits, MAX_RUNS))
+    packed = list(by_groups(bits))
+    return packed if len(runs_of(packed)) <= MAX_RUNS else [max(bits)] * len(bits)
 
 
 def _fits(variant: Variant, op: Conv | Linear, found: Sums, channels: range) -> bool:
