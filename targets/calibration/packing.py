@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from plinio_deploy.network import Weights, runs_of
+from plinio_deploy.packing import by_groups, packed_as
 
 MOST_RUNS = {"_dsp": 12, "gemm_": 4}
-"""Runs of equal width that kernels of a kind have; with more all channels are packed like the widest."""
+"""Runs of equal width that kernels of a kind have; with more ``_dsp`` packs all channels like the widest."""
 
 LEAST = -128
 """Weight of 8 bits that leaves no room for a borrow."""
@@ -30,12 +31,12 @@ def packed(kernel: str | None, bits: Sequence[int]) -> tuple[int, ...]:
     if kernel.endswith("_dsp"):
         return _by_fours(bits, MOST_RUNS["_dsp"])
     if kernel.startswith("gemm_") and len(runs_of(bits)) > MOST_RUNS["gemm_"]:
-        return _by_fours(bits, MOST_RUNS["gemm_"])
+        return packed_as(tuple(bits), MOST_RUNS["gemm_"])
     return tuple(bits)
 
 
 def _by_fours(bits: Sequence[int], most: int) -> tuple[int, ...]:
-    found = tuple(max(bits[channel // 4 * 4 :][:4]) for channel in range(len(bits)))
+    found = by_groups(bits)
     return found if len(runs_of(found)) <= most else (max(bits),) * len(bits)
 
 

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plinio_deploy.codegen.dsp import blocks
+from plinio_deploy.codegen.kernel import Site
+from plinio_deploy.codegen.rv32.gemm import gemm_of
 from plinio_deploy.network import Linear, Tensor, Weights
 from plinio_deploy.pipeline.calibration.micro import Builder, Spec
 from plinio_deploy.targets.calibration.packing import has_digits, packed
@@ -31,6 +33,15 @@ def test_dsp_kernels_pack_fours_like_the_widest(bits: list[int]) -> None:
     runs = blocks.runs(op, blocks.sums(op, source))
     assert runs is not None
     assert packed("linear_dsp", bits) == tuple(run.variant.bits for run in runs for _ in range(run.channels))
+
+
+@given(WIDTHS)
+def test_matrix_products_of_risc_v_have_few_runs(bits: list[int]) -> None:
+    op, source = linear(bits)
+    output = Tensor(op.output, (len(bits),), 8, False, 1.0, 0)
+    gemm = gemm_of(Site(op, (source,), output, 40 * len(bits), frozenset(("rv32im",)), may_alias=False))
+    assert gemm is not None
+    assert packed("gemm_rv32", bits) == tuple(run.bits for run in gemm.runs for _ in range(run.first, run.end))
 
 
 @given(WIDTHS)
