@@ -36,8 +36,6 @@ from plinio_deploy.fixedpoint import accumulator_range
 from plinio_deploy.network import Conv, Hi32, Linear, Tensor
 
 LANES = 16
-MAX_RUNS = 16
-"""With more runs of equal width than this, calls would outgrow what they save."""
 
 _ACC = (("r0", "r2", "r4", "r6"), ("r8", "r10", "r12", "lr"))
 _UNROLLED = {8: 4, 4: 2, 2: 1}
@@ -94,20 +92,17 @@ def products_of(op: Conv | Linear, output: Tensor) -> Products:
 def can_multiply(op: Conv | Linear, source: Tensor, output: Tensor) -> bool:
     """Whether the kernels here compute a layer exactly: one high-word product, accumulators that fit.
 
-    Rows of codes have to end where a byte does; groups of four output codes too.
+    Rows of codes have to end where a byte does.
     """
     if not isinstance(op.requant, Hi32) or source.channels * source.bits % 8:
         return False
     if max(op.weights.codes.size // op.weights.out_channels + LANES, output.row_bytes) >= 1 << 16:
         return False  # constants of 16 bits
-    found = op.weights.runs()
-    if len(found) > MAX_RUNS or (output.bits < 8 and any(first % 4 or count % 4 for _, first, count in found)):
-        return False
     flat = op.weights.codes.reshape(op.weights.out_channels, -1)
     bias = np.zeros_like(op.bias) if op.requant.shift else op.bias
     low, high = accumulator_range(flat, bias.astype(np.int64), (source.qmin, source.qmax))
     peak = np.maximum(np.abs(low), np.abs(high)) + 256 * np.abs(flat.astype(np.int64)).sum(axis=1)
-    return bool((peak << np.array([_SCALES[bits] for bits in op.weights.bits])).max() < 1 << 31)
+    return bool((peak << np.array([_SCALES[bits] for bits in widths_of(op, output)])).max() < 1 << 31)
 
 
 _SCALES = {8: 0, 4: 4, 2: 6}
@@ -120,10 +115,15 @@ def constants_of(op: Conv | Linear) -> int:
     return 3 if op.requant.shift else 2
 
 
-def runs_of(op: Conv | Linear) -> tuple[Run, ...]:
+def widths_of(op: Conv | Linear, output: Tensor) -> tuple[int, ...]:
+    """Bits as which the weights of each channel are packed; packed output codes are stored by whole groups."""
+    return runs.packed_widths(op.weights.bits, whole=output.bits < 8)
+
+
+def runs_of(op: Conv | Linear, output: Tensor) -> tuple[Run, ...]:
     """The runs of a layer, in order: bytes of weights, words of constants."""
     vectors = -(-op.weights.codes.size // op.weights.out_channels // LANES)
-    return runs.runs_of(op.weights, lambda bits: LANES * -(-vectors * bits // 8), constants_of(op))
+    return runs.runs_of(widths_of(op, output), lambda bits: LANES * -(-vectors * bits // 8), constants_of(op))
 
 
 def offset(source: Tensor) -> int:
@@ -138,7 +138,7 @@ def flip(source: Tensor) -> int:
     return abs(offset(source))
 
 
-def arrays(op: Conv | Linear, source: Tensor) -> tuple[Array, ...]:
+def arrays(op: Conv | Linear, source: Tensor, output: Tensor) -> tuple[Array, ...]:
     """Weights in reading order as words, so that they are aligned; per group four biases and four multipliers."""
     flat = op.weights.codes.reshape(op.weights.out_channels, -1).astype(np.int64)
     start = -offset(source) * flat.sum(axis=1)
@@ -148,7 +148,7 @@ def arrays(op: Conv | Linear, source: Tensor) -> tuple[Array, ...]:
     multiplier = np.broadcast_to(op.requant.multiplier.astype(np.int64), bias.shape)
     data = bytearray()
     constants: list[int] = []
-    for run in runs_of(op):
+    for run in runs_of(op, output):
         channels = slice(run.first, run.first + run.channels)
         data += _pack(flat[channels], run.bits)
         each = np.zeros((run.whole, words_each), dtype=np.int64)
@@ -298,7 +298,7 @@ def _requantize(layout: Products, scale: int, pixels: int, count: str) -> Lines:
             lines += [f"vqmovunb.s32 q{p}, q{p}", f"vqmovnb.u16 q{p}, q{p}"]
     lines += [] if full else _clamp(layout, pixels)
     if layout.bits < 8:
-        return lines + _store_digits(layout, pixels)
+        return lines + _store_digits(layout, pixels, count)
     lines += [f"ldr r0, {count}", "vctp.32 r0"] if count else []
     if pixels == 2:
         lines += [*_add("r2", "r7", layout.row_bytes, "r4"), *_store("q1", "[r2]", predicated=bool(count))]
@@ -323,15 +323,24 @@ def _packing(bits: int) -> Lines:
     return [*lines, "vmov q6[2], q6[0], r0, r4", "vmov q6[3], q6[1], r2, r6"]
 
 
-def _store_digits(layout: Products, pixels: int) -> Lines:
-    """Four codes of fewer than 8 bits, which were clamped as unsigned digits."""
+def _store_digits(layout: Products, pixels: int, count: str) -> Lines:
+    """Four codes of fewer than 8 bits, which were clamped as unsigned digits; missing ones become zeros."""
     lines: Lines = []
-    store, nbytes = ("strh", 2) if layout.bits == 4 else ("strb", 1)
+    flip = f"#{0x88888888 if layout.bits == 4 else 0xAAAAAAAA:#x}"
+    if count:
+        lines += [f"ldr r11, {count}", "vctp.32 r11"]
+        lines += [f"vmov.i32 q2, #{1 << layout.bits - 1}"] if layout.signed else []
     for p in reversed(range(pixels)):
-        lines += [f"vmladav.u32 r0, q{p}, q6"]
-        lines += [f"eor r0, #{0x88888888 if layout.bits == 4 else 0xAAAAAAAA:#x}"] if layout.signed else []
+        lines += [f"veor q{p}, q{p}, q2"] if count and layout.signed else []
+        lines += ["vpst", f"vmladavt.u32 r0, q{p}, q6"] if count else [f"vmladav.u32 r0, q{p}, q6"]
+        lines += [f"eor r0, {flip}"] if layout.signed and not count else []
         lines += _add("r2", "r7", layout.row_bytes, "r4") if p else []
-        lines += [f"{store} r0, [r2]" if p else f"{store} r0, [r7], #{nbytes}"]
+        nbytes = layout.bits // 2
+        place = "[r2]" if p else f"[r7], #{nbytes}"
+        if count and nbytes > 1:
+            lines += ["cmp r11, #2", "ite gt", f"strhgt r0, {place}", f"strble r0, {place}"]
+        else:
+            lines += [f"{'strh' if nbytes > 1 else 'strb'} r0, {place}"]
     return lines
 
 
@@ -346,7 +355,7 @@ def _store(vector: str, place: str, *, predicated: bool) -> Lines:
 
 def variables(op: Conv | Linear, output: Tensor, emitter: Emitter, pixels: int) -> dict[str, object]:
     """What ``parts/mve_products.c.j2`` and its callers need."""
-    layout, parts = products_of(op, output), runs_of(op)
+    layout, parts = products_of(op, output), runs_of(op, output)
     return {
         "layout": layout,
         "pixels": pixels,

@@ -6,13 +6,17 @@ What the dot products of `thumb` and `mve` have in common: micro-kernels of one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from plinio_deploy.network import Weights
+from plinio_deploy import network
+from plinio_deploy.packing import GROUP, packed_as
 
-CHANNELS = 4
+CHANNELS = GROUP
 """Output channels of a group."""
+
+MAX_RUNS = 16
+"""With more runs of equal width than this, calls would outgrow what they save: some channels are packed wider."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +41,27 @@ class Run:
         return -(-self.channels // CHANNELS) * CHANNELS
 
 
-def runs_of(weights: Weights, per_channel: Callable[[int], int], constants: int) -> tuple[Run, ...]:
+def packed_widths(bits: tuple[int, ...], *, whole: bool = False) -> tuple[int, ...]:
+    """Bits as which the weights of each channel are packed: their own, unless runs are too many or split a group.
+
+    Args:
+        bits: of the weights of each channel.
+        whole: whether runs have to begin with a group.
+    """
+    return packed_as(bits, MAX_RUNS) if whole or len(network.runs_of(bits)) > MAX_RUNS else bits
+
+
+def runs_of(widths: Sequence[int], per_channel: Callable[[int], int], constants: int) -> tuple[Run, ...]:
     """The runs of a layer, in order.
 
     Args:
-        weights: of the layer.
+        widths: bits as which the weights of each channel are packed.
         per_channel: size of a channel's weights, by their width in bits.
         constants: number of constants of a channel.
     """
     found: list[Run] = []
     before = 0
-    for bits, first, count in weights.runs():
+    for bits, first, count in network.runs_of(widths):
         run = Run(bits, first, count, before, constants * sum(earlier.whole for earlier in found))
         before += run.whole * per_channel(bits)
         found.append(run)

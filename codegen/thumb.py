@@ -118,7 +118,7 @@ def products_of(op: Conv | Linear, source: Tensor, output: Tensor, pixels: int) 
 
 def runs_of(op: Conv | Linear, padded: int) -> tuple[Run, ...]:
     """The runs of a layer, in order: words of weights, and two constants per channel."""
-    return runs.runs_of(op.weights, lambda bits: padded * bits // 32, 2)
+    return runs.runs_of(op.weights.bits, lambda bits: padded * bits // 32, 2)
 
 
 def arrays(op: Conv | Linear, source: Tensor, layout: Products) -> tuple[Array, ...]:

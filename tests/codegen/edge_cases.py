@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
+import numpy as np
+
 from plinio_deploy.network import Network
 from tests.networks import Builder, Quantizer
 
@@ -90,6 +92,27 @@ def depthwise(seed: int = 4, quantizers: Sequence[Quantizer] = QUANTIZERS) -> Ne
         b.conv(y, 11, (2, 2), groups=11, dilation=(2, 3), padding=(1, 0, 0, 2), out=q)
         b.conv(b.input((3, 1, 70), q), 70, groups=70, padding=(1, 1, 1, 1), out=out)
         b.conv(b.input((1, 4, 130), q), 130, (1, 3), stride=(1, 2), groups=130, padding=(0, 0, 1, 0), out=out)
+    return b.build()
+
+
+def interleaved(seed: int = 6) -> Network:
+    """Widths that change from channel to channel, more often than runs may, and codes packed at any channel."""
+    b = Builder(seed, name="interleaved")
+    rng = np.random.default_rng(seed)
+
+    def drawn(channels: int, group: int = 1) -> list[int]:
+        widths = rng.choice([8, 4, 2], -(-channels // group)).repeat(group)[:channels]
+        return [int(width) for width in widths]
+
+    for index, q in enumerate(QUANTIZERS):
+        digits: Quantizer = ((4, 2)[index % 2], index < 2, 0.3, index % 2)
+        x = b.input((3, 3, 4), q)
+        b.conv(x, 45, padding=(1, 1, 1, 1), w_bits=drawn(45), out=QUANTIZERS[-1 - index])
+        b.conv(x, 30, (1, 1), stride=(2, 1), w_bits=drawn(30), out=digits, relu=True)
+        b.conv(b.input((1, 1, 20), digits), 17 + index, (1, 1), w_bits=(8, 2, 2, 4, 2), out=digits)
+        b.conv(b.input((2, 3, 20), digits), 9 + index, (1, 1), w_bits=(4,), out=digits)
+        b.linear(b.input((36,), digits), 90, w_bits=drawn(90, 4), out=q)
+        b.linear(b.input((21,), q), 13 + index, w_bits=(2, 2, 2, 2, 4), out=digits)
     return b.build()
 
 

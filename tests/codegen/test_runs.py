@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
-from plinio_deploy.codegen.runs import Run, runs_of, widths_of
-from plinio_deploy.network import Weights
+from plinio_deploy import network
+from plinio_deploy.codegen.runs import MAX_RUNS, Run, packed_widths, runs_of, widths_of
 
 
 def test_runs_are_stored_one_after_another_in_whole_groups() -> None:
-    weights = Weights(np.zeros((8, 1), dtype=np.int8), (8, 8, 8, 8, 8, 2, 2, 8))
-    runs = runs_of(weights, lambda bits: 3 * bits, 2)
+    runs = runs_of((8, 8, 8, 8, 8, 2, 2, 8), lambda bits: 3 * bits, 2)
     assert runs == (Run(8, 0, 5, 0, 0), Run(2, 5, 2, 8 * 24, 8 * 2), Run(8, 7, 1, 8 * 24 + 4 * 6, 12 * 2))
     assert [run.whole for run in runs] == [8, 4, 4]
 
@@ -17,3 +17,25 @@ def test_runs_are_stored_one_after_another_in_whole_groups() -> None:
 def test_widths_tell_whether_a_last_group_is_short() -> None:
     runs = (Run(2, 0, 4, 0, 0), Run(8, 4, 8, 0, 0), Run(4, 12, 3, 0, 0), Run(4, 15, 4, 0, 0))
     assert list(widths_of(runs).items()) == [(8, False), (4, True), (2, False)]
+
+
+@given(st.lists(st.tuples(st.sampled_from([8, 4, 2]), st.integers(1, 6)), min_size=1, max_size=40), st.booleans())
+def test_channels_are_packed_wider_only_where_runs_are_many_or_split_groups(
+    drawn: list[tuple[int, int]], whole: bool
+) -> None:
+    bits = tuple(width for width, count in drawn for _ in range(count))
+    packed = packed_widths(bits, whole=whole)
+    runs = network.runs_of(bits)
+    if len(runs) <= MAX_RUNS and not (whole and any(first % 4 for _, first, _ in runs)):
+        assert packed == bits
+        return
+    assert all(wide >= own for wide, own in zip(packed, bits, strict=True))
+    assert len(network.runs_of(packed)) <= MAX_RUNS
+    assert not any(first % 4 for _, first, _ in network.runs_of(packed))
+
+
+def test_few_widths_stay_as_they_are_at_any_channel() -> None:
+    bits = (8, 4, 8, 2, 2, 2)
+    assert packed_widths(bits) == bits
+    assert packed_widths(bits, whole=True) == (8, 8, 8, 8, 2, 2)
+    assert packed_widths((2, 4) * 9 + (2,) * 8) == (4,) * 20 + (2,) * 6
