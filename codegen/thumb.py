@@ -33,7 +33,6 @@ from plinio_deploy.network import Conv, Hi32, Linear, Tensor
 
 STEPS = {8: 8, 4: 16, 2: 16}
 """Steps along K that are written one after another; for packed weights, products that add up without a carry."""
-MAX_RUNS = 16
 LARGEST = 32000
 """Of lengths and channels: twice as much is a constant of 16 bits in the assembly."""
 
@@ -89,14 +88,20 @@ def can_multiply(op: Conv | Linear, source: Tensor, output: Tensor) -> bool:
     """Whether the kernels here compute a layer exactly: one high-word product, rows of codes that end with a byte."""
     whole = source.channels * source.bits % 8 == 0
     whole = whole and max(op.weights.codes.size // op.weights.out_channels, output.channels) < LARGEST
-    return whole and isinstance(op.requant, Hi32) and len(op.weights.runs()) <= MAX_RUNS
+    return whole and isinstance(op.requant, Hi32)
+
+
+def widths_of(op: Conv | Linear) -> tuple[int, ...]:
+    """Bits as which the weights of each channel are packed."""
+    return runs.packed_widths(op.weights.bits)
 
 
 def products_of(op: Conv | Linear, source: Tensor, output: Tensor, pixels: int) -> Products:
     """The dot products of a layer."""
     assert isinstance(op.requant, Hi32)
     flat = op.weights.codes.reshape(op.weights.out_channels, -1)
-    steps = max(STEPS[bits] for bits in op.weights.bits)
+    widths = widths_of(op)
+    steps = max(STEPS[bits] for bits in widths)
     shift = op.requant.shift
     low, high = accumulator_range(flat, np.zeros(flat.shape[0], dtype=np.int64), (source.qmin, source.qmax))
     peak = (np.maximum(np.abs(low), np.abs(high)) << shift) + np.abs(op.bias.astype(np.int64))
@@ -106,7 +111,7 @@ def products_of(op: Conv | Linear, source: Tensor, output: Tensor, pixels: int) 
         padded=-(-flat.shape[1] // steps) * steps,
         pixels=pixels,
         row_bytes=output.channels,
-        aside=any(bits < 8 for bits in op.weights.bits),
+        aside=any(bits < 8 for bits in widths),
         packed=output.bits < 8,
         shift=shift,
         wide=wide,
@@ -118,7 +123,7 @@ def products_of(op: Conv | Linear, source: Tensor, output: Tensor, pixels: int) 
 
 def runs_of(op: Conv | Linear, padded: int) -> tuple[Run, ...]:
     """The runs of a layer, in order: words of weights, and two constants per channel."""
-    return runs.runs_of(op.weights.bits, lambda bits: padded * bits // 32, 2)
+    return runs.runs_of(widths_of(op), lambda bits: padded * bits // 32, 2)
 
 
 def arrays(op: Conv | Linear, source: Tensor, layout: Products) -> tuple[Array, ...]:

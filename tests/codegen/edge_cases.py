@@ -106,11 +106,12 @@ def interleaved(seed: int = 6) -> Network:
 
     for index, q in enumerate(QUANTIZERS):
         digits: Quantizer = ((4, 2)[index % 2], index < 2, 0.3, index % 2)
-        x = b.input((3, 3, 4), q)
+        x = b.input((3, 3, 12), q)
         b.conv(x, 45, padding=(1, 1, 1, 1), w_bits=drawn(45), out=QUANTIZERS[-1 - index])
         b.conv(x, 30, (1, 1), stride=(2, 1), w_bits=drawn(30), out=digits, relu=True)
         b.conv(b.input((1, 1, 20), digits), 17 + index, (1, 1), w_bits=(8, 2, 2, 4, 2), out=digits)
         b.conv(b.input((2, 3, 20), digits), 9 + index, (1, 1), w_bits=(4,), out=digits)
+        b.conv(b.input((2, 3, 36), q), 36, groups=36, padding=(1, 1, 1, 1), w_bits=drawn(36), out=U8)
         b.linear(b.input((36,), digits), 90, w_bits=drawn(90, 4), out=q)
         b.linear(b.input((21,), q), 13 + index, w_bits=(2, 2, 2, 2, 4), out=digits)
     return b.build()

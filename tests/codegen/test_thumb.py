@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plinio_deploy.codegen import thumb, thumb1
-from plinio_deploy.network import Linear, Network
+from plinio_deploy.codegen import registry, thumb, thumb1
+from plinio_deploy.codegen.kernel import Site
+from plinio_deploy.codegen.runs import MAX_RUNS
+from plinio_deploy.network import Conv, Linear, Network
 from plinio_deploy.targets import registry as targets
-from tests.codegen.edge_cases import MIXED, QUANTIZERS, U8, convolutions, deep, depthwise, others, packed
+from tests.codegen.edge_cases import MIXED, QUANTIZERS, U8, convolutions, deep, depthwise, interleaved, others, packed
 from tests.codegen.harness import check_networks, kernel_names, make_case
 from tests.codegen.test_cores import check_on
 from tests.networks import Builder, random_network
@@ -30,13 +32,44 @@ def small_depthwise() -> Network:
 @pytest.mark.host
 def test_twins_equal_the_interpreter(tmp_path: Path) -> None:
     """Both cores have the same twins; those of the faster one are chosen more often."""
-    networks = [convolutions(), deep(), others(), depthwise(), packed()]
+    networks = [convolutions(), deep(), others(), depthwise(), packed(), interleaved()]
     names = [kernel_names(case) for case in check_networks(networks, tmp_path, samples=2, isa=("thumb2",))]
     assert set(names[0]) == {"conv_thumb2"}
     assert set(names[1]) == {"conv_thumb2", "depthwise_thumb2"}
     assert names[2].count("linear_thumb2") >= 16
     assert set(names[3]) == {"depthwise_thumb2", "depthwise_plain"}
     assert set(names[4]) == {"conv_thumb2", "linear_thumb2"}
+    assert set(names[5]) == {"conv_thumb2", "linear_thumb2", "depthwise_thumb2"}
+
+
+@pytest.mark.parametrize("isa", CORES.values())
+def test_many_runs_keep_the_fast_kernels(isa: str) -> None:
+    network = interleaved()
+    many = 0
+    for op in network.ops:
+        assert isinstance(op, Conv | Linear)
+        site = Site.of(network, op, frozenset((isa,)), may_alias=True)
+        if len(op.weights.runs()) > MAX_RUNS:
+            assert registry.choose(site).name.endswith(isa)
+            many += 1
+        layout = thumb.products_of(op, site.inputs[0], site.output, 1)
+        found = thumb.runs_of(op, layout.padded)
+        assert len(found) <= MAX_RUNS
+        assert layout.aside == any(run.bits < 8 for run in found)
+    assert many > 8
+
+
+def test_sums_are_put_aside_only_where_weights_are_packed_as_few_bits() -> None:
+    b = Builder(4)
+    b.linear(b.input((20,), U8), 40, w_bits=(2, 8), out=U8)
+    b.linear(b.input((20,), U8), 15, w_bits=(2, 8), out=U8)
+    network = b.build()
+    layouts = [
+        thumb.products_of(op, network.tensors[op.input], network.tensors[op.output], 1)
+        for op in network.ops
+        if isinstance(op, Linear)
+    ]
+    assert [(layout.aside, layout.padded) for layout in layouts] == [(False, 24), (True, 32)]
 
 
 @pytest.mark.host
@@ -52,7 +85,7 @@ def test_twins_in_random_networks(tmp_path: Path) -> None:
 
 @pytest.mark.qemu
 @pytest.mark.parametrize("core", CORES)
-@pytest.mark.parametrize("make", [convolutions, packed, small_depthwise, others])
+@pytest.mark.parametrize("make", [convolutions, packed, small_depthwise, others, interleaved])
 def test_assembly_equals_the_interpreter(make: Callable[[], Network], core: str, tmp_path: Path) -> None:
     assert targets.load(core).features == (CORES[core],)
     check_on(core, make_case(make(), isa=(CORES[core],)), tmp_path)
