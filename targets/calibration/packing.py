@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which channels of a layer a kernel computes at which width: some pack neighbours of several widths like the widest.
 
-The rules are those of `codegen/dsp/blocks.py` and `codegen/rv32/gemm.py`, which this package does not import; a test
-holds them against those.
+The rules are those of `codegen/dsp/blocks.py`, `codegen/rv32/gemm.py` and `codegen/runs.py`, which this package does
+not import; a test holds them against those.
 """
 
 from __future__ import annotations
@@ -12,19 +12,23 @@ from collections.abc import Sequence
 from plinio_deploy.network import Weights, runs_of
 from plinio_deploy.packing import by_groups, packed_as
 
-MOST_RUNS = {"_dsp": 12, "gemm_": 4}
+MOST_RUNS = {"_dsp": 12, "gemm_": 4, "_mve": 16, "_thumb": 16}
 """Runs of equal width that kernels of a kind have; with more ``_dsp`` packs all channels like the widest."""
+
+PRODUCTS = ("conv_mve", "linear_mve", "conv_thumb1", "linear_thumb1", "conv_thumb2", "linear_thumb2")
+"""Kernels of the kinds ``_mve`` and ``_thumb`` with runs; those of depthwise layers have none."""
 
 LEAST = -128
 """Weight of 8 bits that leaves no room for a borrow."""
 
 
-def packed(kernel: str | None, bits: Sequence[int]) -> tuple[int, ...]:
+def packed(kernel: str | None, bits: Sequence[int], out_bits: int = 8) -> tuple[int, ...]:
     """Bits as which each channel is packed.
 
     Args:
         kernel: that executes the layer; ``None``: each channel as it is.
         bits: of the weights of each channel.
+        out_bits: of output codes; ``_mve`` stores those of fewer than 8 by fours.
     """
     if kernel is None:
         return tuple(bits)
@@ -32,6 +36,10 @@ def packed(kernel: str | None, bits: Sequence[int]) -> tuple[int, ...]:
         return _by_fours(bits, MOST_RUNS["_dsp"])
     if kernel.startswith("gemm_") and len(runs_of(bits)) > MOST_RUNS["gemm_"]:
         return packed_as(tuple(bits), MOST_RUNS["gemm_"])
+    if kernel in PRODUCTS:
+        kind = "_mve" if kernel.endswith("_mve") else "_thumb"
+        if len(runs_of(bits)) > MOST_RUNS[kind] or (kind == "_mve" and out_bits < 8):
+            return packed_as(tuple(bits), MOST_RUNS[kind])
     return tuple(bits)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plinio_deploy.codegen import mve, thumb
 from plinio_deploy.codegen.dsp import blocks
 from plinio_deploy.codegen.kernel import Site
 from plinio_deploy.codegen.rv32.gemm import gemm_of
@@ -44,11 +45,26 @@ def test_matrix_products_of_risc_v_have_few_runs(bits: list[int]) -> None:
     assert packed("gemm_rv32", bits) == tuple(run.bits for run in gemm.runs for _ in range(run.first, run.end))
 
 
+@given(WIDTHS, st.sampled_from([8, 4, 2]))
+def test_dot_products_of_vectors_store_packed_codes_by_fours(bits: list[int], out_bits: int) -> None:
+    op, _ = linear(bits)
+    output = Tensor(op.output, (len(bits),), out_bits, False, 1.0, 0)
+    for kernel in ("conv_mve", "linear_mve"):
+        assert packed(kernel, bits, out_bits) == mve.widths_of(op, output)
+
+
+@given(WIDTHS, st.sampled_from([8, 4, 2]))
+def test_dot_products_of_small_cores_have_few_runs(bits: list[int], out_bits: int) -> None:
+    op, _ = linear(bits)
+    for kernel in ("conv_thumb1", "linear_thumb1", "conv_thumb2", "linear_thumb2"):
+        assert packed(kernel, bits, out_bits) == thumb.widths_of(op)
+
+
 @given(WIDTHS)
 def test_no_channel_gets_fewer_bits_than_it_has(bits: list[int]) -> None:
-    for kernel in ("conv_dsp", "gemm_rv32", "gemm_xpulp", "conv_mve", None):
+    for kernel in ("conv_dsp", "gemm_rv32", "gemm_xpulp", "conv_mve", "linear_thumb1", None):
         assert all(wide >= own for wide, own in zip(packed(kernel, bits), bits, strict=True))
-    assert packed(None, bits) == packed("conv_mve", bits) == tuple(bits)
+    assert packed(None, bits) == packed("depthwise_mve", bits) == packed("depthwise_thumb1", bits) == tuple(bits)
 
 
 def test_a_run_with_a_rest_takes_channels_of_the_next() -> None:
