@@ -102,7 +102,7 @@ def can_multiply(op: Conv | Linear, source: Tensor, output: Tensor) -> bool:
     bias = np.zeros_like(op.bias) if op.requant.shift else op.bias
     low, high = accumulator_range(flat, bias.astype(np.int64), (source.qmin, source.qmax))
     peak = np.maximum(np.abs(low), np.abs(high)) + 256 * np.abs(flat.astype(np.int64)).sum(axis=1)
-    return bool((peak << np.array([_SCALES[bits] for bits in widths_of(op, output)])).max() < 1 << 31)
+    return bool((peak << np.array([_SCALES[bits] for bits in widths_of(op)])).max() < 1 << 31)
 
 
 _SCALES = {8: 0, 4: 4, 2: 6}
@@ -115,15 +115,15 @@ def constants_of(op: Conv | Linear) -> int:
     return 3 if op.requant.shift else 2
 
 
-def widths_of(op: Conv | Linear, output: Tensor) -> tuple[int, ...]:
-    """Bits as which the weights of each channel are packed; packed output codes are stored by whole groups."""
-    return runs.packed_widths(op.weights.bits, whole=output.bits < 8)
+def widths_of(op: Conv | Linear) -> tuple[int, ...]:
+    """Bits as which the weights of each channel are packed, in whole groups: packed output codes are stored by them."""
+    return runs.packed_widths(op.weights.bits)
 
 
-def runs_of(op: Conv | Linear, output: Tensor) -> tuple[Run, ...]:
+def runs_of(op: Conv | Linear) -> tuple[Run, ...]:
     """The runs of a layer, in order: bytes of weights, words of constants."""
     vectors = -(-op.weights.codes.size // op.weights.out_channels // LANES)
-    return runs.runs_of(widths_of(op, output), lambda bits: LANES * -(-vectors * bits // 8), constants_of(op))
+    return runs.runs_of(widths_of(op), lambda bits: LANES * -(-vectors * bits // 8), constants_of(op))
 
 
 def offset(source: Tensor) -> int:
@@ -138,7 +138,7 @@ def flip(source: Tensor) -> int:
     return abs(offset(source))
 
 
-def arrays(op: Conv | Linear, source: Tensor, output: Tensor) -> tuple[Array, ...]:
+def arrays(op: Conv | Linear, source: Tensor) -> tuple[Array, ...]:
     """Weights in reading order as words, so that they are aligned; per group four biases and four multipliers."""
     flat = op.weights.codes.reshape(op.weights.out_channels, -1).astype(np.int64)
     start = -offset(source) * flat.sum(axis=1)
@@ -148,7 +148,7 @@ def arrays(op: Conv | Linear, source: Tensor, output: Tensor) -> tuple[Array, ..
     multiplier = np.broadcast_to(op.requant.multiplier.astype(np.int64), bias.shape)
     data = bytearray()
     constants: list[int] = []
-    for run in runs_of(op, output):
+    for run in runs_of(op):
         channels = slice(run.first, run.first + run.channels)
         data += _pack(flat[channels], run.bits)
         each = np.zeros((run.whole, words_each), dtype=np.int64)
@@ -355,7 +355,7 @@ def _store(vector: str, place: str, *, predicated: bool) -> Lines:
 
 def variables(op: Conv | Linear, output: Tensor, emitter: Emitter, pixels: int) -> dict[str, object]:
     """What ``parts/mve_products.c.j2`` and its callers need."""
-    layout, parts = products_of(op, output), runs_of(op, output)
+    layout, parts = products_of(op, output), runs_of(op)
     return {
         "layout": layout,
         "pixels": pixels,

@@ -41,14 +41,15 @@ class Run:
         return -(-self.channels // CHANNELS) * CHANNELS
 
 
-def packed_widths(bits: tuple[int, ...], *, whole: bool = False) -> tuple[int, ...]:
+def packed_widths(bits: tuple[int, ...]) -> tuple[int, ...]:
     """Bits as which the weights of each channel are packed: their own, unless runs are too many or split a group.
+
+    A group of its own for one channel takes as long as one of four, and as much flash.
 
     Args:
         bits: of the weights of each channel.
-        whole: whether runs have to begin with a group.
     """
-    return packed_as(bits, MAX_RUNS) if whole or len(network.runs_of(bits)) > MAX_RUNS else bits
+    return packed_as(bits, MAX_RUNS)
 
 
 def runs_of(widths: Sequence[int], per_channel: Callable[[int], int], constants: int) -> tuple[Run, ...]:

@@ -45,7 +45,7 @@ class ConvMve(Kernel):
     def arrays(self, site: Site) -> tuple[Array, ...]:
         """Weights in reading order; biases and multipliers."""
         assert isinstance(site.op, Conv)
-        return mve.arrays(site.op, site.inputs[0], site.output)
+        return mve.arrays(site.op, site.inputs[0])
 
     def variables(self, site: Site, emitter: Emitter) -> Mapping[str, object]:
         """See ``templates/ops/conv_mve.c.j2``."""

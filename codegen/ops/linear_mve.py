@@ -40,7 +40,7 @@ class LinearMve(Kernel):
     def arrays(self, site: Site) -> tuple[Array, ...]:
         """Weights in reading order; biases and multipliers."""
         assert isinstance(site.op, Linear)
-        return mve.arrays(site.op, site.inputs[0], site.output)
+        return mve.arrays(site.op, site.inputs[0])
 
     def variables(self, site: Site, emitter: Emitter) -> Mapping[str, object]:
         """See ``templates/ops/linear_mve.c.j2``."""

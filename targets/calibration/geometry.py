@@ -176,7 +176,7 @@ def _weighted(op: Conv | Linear, channels: int, common: dict[str, Any], kernel: 
         shape = {**_window(op, common["source"], common["output"]), "groups": op.groups}
         name = conv_name(op.kernel, op.groups, depthwise=op.is_depthwise)
     total = op.weights.out_channels
-    widths = packed(kernel, op.weights.bits, common["out_bits"])
+    widths = packed(kernel, op.weights.bits)
     counts = {bits: widths.count(bits) for bits in sorted(set(widths), reverse=True)}
     whole = all(count % 4 == 0 for count in counts.values())
     digits = has_digits(op.weights, widths)

@@ -22,13 +22,12 @@ LEAST = -128
 """Weight of 8 bits that leaves no room for a borrow."""
 
 
-def packed(kernel: str | None, bits: Sequence[int], out_bits: int = 8) -> tuple[int, ...]:
+def packed(kernel: str | None, bits: Sequence[int]) -> tuple[int, ...]:
     """Bits as which each channel is packed.
 
     Args:
         kernel: that executes the layer; ``None``: each channel as it is.
         bits: of the weights of each channel.
-        out_bits: of output codes; ``_mve`` stores those of fewer than 8 by fours.
     """
     if kernel is None:
         return tuple(bits)
@@ -37,9 +36,7 @@ def packed(kernel: str | None, bits: Sequence[int], out_bits: int = 8) -> tuple[
     if kernel.startswith("gemm_") and len(runs_of(bits)) > MOST_RUNS["gemm_"]:
         return packed_as(tuple(bits), MOST_RUNS["gemm_"])
     if kernel in PRODUCTS:
-        kind = "_mve" if kernel.endswith("_mve") else "_thumb"
-        if len(runs_of(bits)) > MOST_RUNS[kind] or (kind == "_mve" and out_bits < 8):
-            return packed_as(tuple(bits), MOST_RUNS[kind])
+        return packed_as(tuple(bits), MOST_RUNS["_mve" if kernel.endswith("_mve") else "_thumb"])
     return tuple(bits)
 
 

@@ -18,7 +18,7 @@ from plinio_deploy.targets.calibration.attributes import ATTRIBUTES
 
 FloatArray = npt.NDArray[np.float64]
 
-ENOUGH = 400
+ENOUGH = 800
 """Layers that scales are chosen on; all of them are interpolated between."""
 
 STEPS, RATE = 120, 0.1

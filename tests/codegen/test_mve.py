@@ -55,7 +55,7 @@ def test_many_runs_and_runs_that_split_packed_codes_keep_the_fast_kernels() -> N
         assert registry.choose(Site.of(network, op, frozenset(ISA), may_alias=True)).name.endswith("_mve")
         many += len(runs) > MAX_RUNS
         split += output.bits < 8 and any(first % 4 for _, first, _ in runs)
-        found = mve.runs_of(op, output)
+        found = mve.runs_of(op)
         assert len(found) <= MAX_RUNS
         assert output.bits == 8 or not any(run.first % 4 for run in found)
     assert many > 8
@@ -84,7 +84,7 @@ def test_weights_lie_in_the_order_in_which_they_are_read() -> None:
     network = b.build()
     op = network.ops[0]
     assert isinstance(op, Linear)
-    words, _ = mve.arrays(op, network.tensors[op.input], network.tensors[op.output])
+    words, _ = mve.arrays(op, network.tensors[op.input])
     codes = np.array(words.values, dtype="<u4").view(np.int8).reshape(2, 2, 4, 16)
     flat = op.weights.codes
     assert (codes[0, 0] == flat[:4, :16]).all()

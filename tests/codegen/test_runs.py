@@ -19,14 +19,12 @@ def test_widths_tell_whether_a_last_group_is_short() -> None:
     assert list(widths_of(runs).items()) == [(8, False), (4, True), (2, False)]
 
 
-@given(st.lists(st.tuples(st.sampled_from([8, 4, 2]), st.integers(1, 6)), min_size=1, max_size=40), st.booleans())
-def test_channels_are_packed_wider_only_where_runs_are_many_or_split_groups(
-    drawn: list[tuple[int, int]], whole: bool
-) -> None:
+@given(st.lists(st.tuples(st.sampled_from([8, 4, 2]), st.integers(1, 6)), min_size=1, max_size=40))
+def test_channels_are_packed_wider_only_where_runs_are_many_or_split_groups(drawn: list[tuple[int, int]]) -> None:
     bits = tuple(width for width, count in drawn for _ in range(count))
-    packed = packed_widths(bits, whole=whole)
+    packed = packed_widths(bits)
     runs = network.runs_of(bits)
-    if len(runs) <= MAX_RUNS and not (whole and any(first % 4 for _, first, _ in runs)):
+    if len(runs) <= MAX_RUNS and not any(first % 4 for _, first, _ in runs):
         assert packed == bits
         return
     assert all(wide >= own for wide, own in zip(packed, bits, strict=True))
@@ -34,8 +32,7 @@ def test_channels_are_packed_wider_only_where_runs_are_many_or_split_groups(
     assert not any(first % 4 for _, first, _ in network.runs_of(packed))
 
 
-def test_few_widths_stay_as_they_are_at_any_channel() -> None:
-    bits = (8, 4, 8, 2, 2, 2)
-    assert packed_widths(bits) == bits
-    assert packed_widths(bits, whole=True) == (8, 8, 8, 8, 2, 2)
+def test_the_widest_of_a_group_counts() -> None:
+    assert packed_widths((8, 4, 8, 2, 2, 2)) == (8, 8, 8, 8, 2, 2)
+    assert packed_widths((8,) * 3 + (4,) * 13) == (8,) * 4 + (4,) * 12
     assert packed_widths((2, 4) * 9 + (2,) * 8) == (4,) * 20 + (2,) * 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
@@ -71,8 +71,9 @@ SHIFTED: Mapping[str, tuple[int, int]] = {
 }
 """Layers whose sums are shifted, of each kind: for each pair of widths, and of several widths."""
 
-AGAIN = ("depthwise", "max_pool", "conv", "pointwise")
-"""Kinds that are drawn once more: much of what they take is left to a compiler, whose code differs shape by shape."""
+AGAIN = {kind: COUNTS[kind] for kind in ("depthwise", "max_pool", "conv", "pointwise", "first")} | {"start": (40, 0)}
+"""Kinds that are drawn once more: much of what they take is left to a compiler, whose code differs shape by shape. And
+layers that networks start with, over many positions."""
 
 MOVES: Mapping[str, int] = {"add": 2, "requantize": 3, "copy": 1, "pool": 3, "max_pool": 2}
 """Layers for each width of activations and number of channels, of ops without weights."""
@@ -142,6 +143,11 @@ class _Draw:
         """A network's first layer: few input channels, 8 bits."""
         kernel = self.rng.choice(((3, 3), (3, 3), (5, 5), (10, 4), (1, 9)))
         return self.spatial(Spec("conv", self.rng.choice((1, 1, 2, 3, 3)), self.channels()), kernel)
+
+    def start(self) -> Spec:
+        kernel, side = self.rng.choice(((3, 3), (1, 9))), self.rng.choice((10, 12, 16, 16))
+        spec = self.spatial(Spec("conv", self.rng.choice((3, 4)), self.channels()), kernel)
+        return replace(spec, size=(side, side) if kernel == (3, 3) else (1, 8 * side))
 
     def pointwise(self) -> Spec:
         return self.spatial(Spec("conv", self.channels(), self.channels()), (1, 1))
@@ -333,9 +339,9 @@ def _kind(spec: Spec) -> str:
     return "pointwise" if spec.kernel == (1, 1) else "conv"
 
 
-def _uniform(part: str, share: float, typical: float, kinds: Collection[str] = tuple(COUNTS)) -> Iterator[Spec]:
-    for op, (usual, other) in ((op, COUNTS[op]) for op in kinds):
-        weighted = op in ("conv", "first", "pointwise", "depthwise", "linear")
+def _uniform(part: str, share: float, typical: float, kinds: Mapping[str, tuple[int, int]] = COUNTS) -> Iterator[Spec]:
+    for op, (usual, other) in kinds.items():
+        weighted = op in ("conv", "first", "start", "pointwise", "depthwise", "linear")
         for index, (w_bits, a_bits) in enumerate(WIDTHS if weighted else ((8, 8), (8, 4), (8, 2))):
             count = usual if index < (3 if weighted else 1) else other
             draw = _Draw(f"{part} {op} {w_bits} {a_bits}")
@@ -359,6 +365,7 @@ def _drawn(draw: _Draw, op: str, typical: float) -> Spec:
     makers: Mapping[str, Callable[[], Spec]] = {
         "conv": draw.conv,
         "first": draw.first,
+        "start": draw.start,
         "pointwise": draw.pointwise,
         "depthwise": draw.depthwise,
         "linear": draw.linear,

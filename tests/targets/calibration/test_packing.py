@@ -45,19 +45,13 @@ def test_matrix_products_of_risc_v_have_few_runs(bits: list[int]) -> None:
     assert packed("gemm_rv32", bits) == tuple(run.bits for run in gemm.runs for _ in range(run.first, run.end))
 
 
-@given(WIDTHS, st.sampled_from([8, 4, 2]))
-def test_dot_products_of_vectors_store_packed_codes_by_fours(bits: list[int], out_bits: int) -> None:
+@given(WIDTHS)
+def test_dot_products_of_vectors_and_of_small_cores_take_whole_groups(bits: list[int]) -> None:
     op, _ = linear(bits)
-    output = Tensor(op.output, (len(bits),), out_bits, False, 1.0, 0)
     for kernel in ("conv_mve", "linear_mve"):
-        assert packed(kernel, bits, out_bits) == mve.widths_of(op, output)
-
-
-@given(WIDTHS, st.sampled_from([8, 4, 2]))
-def test_dot_products_of_small_cores_have_few_runs(bits: list[int], out_bits: int) -> None:
-    op, _ = linear(bits)
+        assert packed(kernel, bits) == mve.widths_of(op)
     for kernel in ("conv_thumb1", "linear_thumb1", "conv_thumb2", "linear_thumb2"):
-        assert packed(kernel, bits, out_bits) == thumb.widths_of(op)
+        assert packed(kernel, bits) == thumb.widths_of(op)
 
 
 @given(WIDTHS)
