@@ -37,6 +37,7 @@ ATTRIBUTES: Mapping[str, Callable[[Geometry], float]] = {
     "cin / 4": lambda at: _depth(at) % 4 == 0,
     "shifted": lambda at: at.shifted,
     "digits": lambda at: at.digits,
+    "runs": lambda at: _log(at.runs),
     "depth / 4": lambda at: round(float(at.depth)) % 4 == 0,
     "depth": lambda at: _log(at.depth),
     "row bytes": lambda at: _log(_row_bytes(at)),

@@ -98,6 +98,7 @@ FeatureName = Literal[
     "gather_places",
     "digit_words",
     "digit_blocks",
+    "pair_runs",
 ]
 
 FEATURES: Mapping[FeatureName, str] = MappingProxyType(
@@ -190,6 +191,7 @@ FEATURES: Mapping[FeatureName, str] = MappingProxyType(
         "gather_clears": "rows of taps, or taps, of patches that lie in padding",
         "gather_zeros": "their elements",
         "gather_places": "patches whose row and column take a division by no power of two",
+        "pair_runs": "pairs of positions x runs of neighbours of one width, those beside the first",
         "digit_words": "words of patches that are summed up, see `Geometry.digits`",
         "digit_blocks": "pairs of positions x fours of channels that these sums are taken from",
     }
@@ -253,6 +255,7 @@ SMOOTH: Mapping[FeatureName, FeatureName] = {
     "gather_clears": "pair_rows",
     "gather_zeros": "columns",
     "gather_places": "positions",
+    "pair_runs": "pairs",
     "digit_words": "columns",
     "digit_blocks": "pair_blocks4",
 }

@@ -25,6 +25,7 @@ from plinio_deploy.network import (
     Pad,
     Requantize,
     op_inputs,
+    runs_of,
 )
 from plinio_deploy.targets.calibration.packing import has_digits, packed
 
@@ -78,6 +79,7 @@ class Geometry:
         fours: whether every width of the layer's weights has a multiple of four channels; None: only those here count.
         digits: whether weights of 8 bits hold a -128 above a negative one, of the channel before. Kernels that pack two
             of them into 16 bits then need the sums of their patches. Trained layers may have such, or not.
+        runs: of neighbours that have this width, as they are packed.
     """
 
     op: OpName
@@ -99,6 +101,7 @@ class Geometry:
     shifted: bool = False
     fours: bool | None = None
     digits: bool = False
+    runs: int = 1
 
     @property
     def packed(self) -> int:
@@ -189,6 +192,7 @@ def _weighted(op: Conv | Linear, channels: int, common: dict[str, Any], kernel: 
             share=count / total,
             fours=whole,
             digits=bits == 8 and digits,
+            runs=sum(width == bits for width, _, _ in runs_of(widths)),
             **shape,
             **common,
         )

@@ -161,7 +161,7 @@ def _further(effort: Effort) -> list[Spec]:
     share, typical = effort.share, effort.typical
     ragged, moves = design.ragged(FIT, share, typical), design.moves(FIT, share, typical)
     mixed, again = design.mixed(f"{FIT} again", share, typical), design.again(FIT, share, typical)
-    pruned = design.pruned(FIT, share, typical)
+    pruned = [*design.pruned(FIT, share, typical), *design.tied(FIT, share, typical)]
     rarer, shifted = _rarer(FIT, share, typical), design.shifted(FIT, share, typical)
     return [*ragged, *moves, *design.late(FIT, share), *mixed, *again, *pruned, *rarer, *shifted]
 

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
 
-from plinio_deploy.pipeline.calibration.micro import Spec
+from plinio_deploy.pipeline.calibration.draw import ODD, ROUND, Draw
+from plinio_deploy.pipeline.calibration.micro import Spec, scattered
 
 MACS = (1500, 500_000)
 """Least and most multiply-accumulates of a layer."""
@@ -38,14 +38,6 @@ COUNTS: Mapping[str, tuple[int, int]] = {
 MIXED = {"conv": 24, "pointwise": 20, "depthwise": 16, "linear": 16}
 """Layers whose output channels have several widths, for 8-bit inputs; a third as many for 4-bit ones."""
 
-_ROUND = (4, 8, 8, 12, 16, 16, 20, 24, 32, 32, 40, 48, 64)
-_ODD = (4, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 22, 27, 30, 38, 50)
-_KERNELS = ((3, 3), (3, 3), (3, 3), (3, 3), (3, 3), (5, 5), (1, 3), (1, 5), (1, 9), (10, 4), (7, 7))
-_SIZES = (4, 5, 6, 7, 8, 8, 10, 12, 16, 16, 20, 24, 32)
-
-
-_LENGTHS = (5, 7, 9, 11, 13, 15, 17, 21, 27, 33, 35, 45, 50, 54, 63, 77, 90, 99, 130, 187, 250, 321)
-"""Of vectors whose rows end within a word, or within a byte."""
 
 RAGGED = 14
 """Linear layers with vectors of such lengths, for each pair of widths."""
@@ -79,117 +71,12 @@ MOVES: Mapping[str, int] = {"add": 2, "requantize": 3, "copy": 1, "pool": 3, "ma
 """Layers for each width of activations and number of channels, of ops without weights."""
 
 
-_MANY = (40, 48, 51, 64, 72, 82, 89, 96, 112, 128)
+TIED = 40
+"""Layers of each kind whose channels' widths change anywhere, for 8 and for 4 bits of activations."""
+
 
 LATE = {"pointwise": 24, "depthwise": 12}
 """Layers of many channels and few positions, as networks end, for 8 and for 4 bits of activations."""
-
-
-class _Draw:
-    def __init__(self, seed: str, fixed: int | None = None) -> None:
-        self.rng = random.Random(seed)  # noqa: S311 - a design of experiments, no secret
-        self.fixed = fixed
-
-    def channels(self) -> int:
-        if self.fixed is not None:
-            return self.fixed
-        return self.rng.choice(_ROUND if self.rng.random() < 0.7 else _ODD)
-
-    def size(self) -> tuple[int, int]:
-        first = self.rng.choice(_SIZES)
-        return (first, first) if self.rng.random() < 0.7 else (first, self.rng.choice(_SIZES))
-
-    def pruned(self, op: str) -> Spec:
-        channels = self.rng.randint(4, 64)
-        if op == "linear":
-            return Spec("linear", channels, self.rng.randint(6, 96))
-        if op == "depthwise":
-            return self.spatial(Spec("conv", channels, channels, groups=channels), (3, 3))
-        spec = Spec("conv", channels, self.rng.randint(4, 64))
-        return self.spatial(spec, (1, 1) if op == "pointwise" else self.rng.choice(((3, 3), (3, 3), (1, 3), (1, 9))))
-
-    def late(self, op: str) -> Spec:
-        channels, side = self.rng.choice(_MANY), self.rng.choice((2, 2, 3, 4, 5))
-        if op == "depthwise":
-            stride = self.strides()
-            return Spec("conv", channels, channels, (side, side), (3, 3), stride, centred=True, groups=channels)
-        return Spec("conv", channels, self.rng.choice(_MANY), (side, side))
-
-    def strides(self) -> tuple[int, int]:
-        return (2, 2) if self.rng.random() < 0.25 else (1, 1)
-
-    def widths(self, channels: int) -> tuple[int, ...]:
-        """Bits of each channel, fours of neighbours of one width together; several widths where there is room."""
-        if channels < 8:
-            return (self.rng.choice((8, 4, 2)),)
-        cuts = sorted(4 * self.rng.randint(0, channels // 4) for _ in range(2))
-        found = (8,) * cuts[0] + (4,) * (cuts[1] - cuts[0]) + (2,) * (channels - cuts[1])
-        return found if len(set(found)) > 1 else self.widths(channels)
-
-    def spatial(self, spec: Spec, kernel: tuple[int, int]) -> Spec:
-        size = self.size()
-        if kernel[0] == 1 and kernel[1] > 1:
-            size = (1, 4 * size[1])
-        stride = self.strides()
-        stride = (1, stride[1]) if kernel[0] == 1 and kernel[1] > 1 else stride
-        same = self.rng.random() < 0.75 or any(k > s for k, s in zip(kernel, size, strict=True))
-        centred = same and all(k % 2 for k in kernel) and self.rng.random() < 0.5
-        return replace(spec, size=size, kernel=kernel, stride=stride, same=same, centred=centred)
-
-    def conv(self) -> Spec:
-        return self.spatial(Spec("conv", self.channels(), self.channels()), self.rng.choice(_KERNELS))
-
-    def first(self) -> Spec:
-        """A network's first layer: few input channels, 8 bits."""
-        kernel = self.rng.choice(((3, 3), (3, 3), (5, 5), (10, 4), (1, 9)))
-        return self.spatial(Spec("conv", self.rng.choice((1, 1, 2, 3, 3)), self.channels()), kernel)
-
-    def start(self) -> Spec:
-        kernel, side = self.rng.choice(((3, 3), (1, 9))), self.rng.choice((10, 12, 16, 16))
-        spec = self.spatial(Spec("conv", self.rng.choice((3, 4)), self.channels()), kernel)
-        return replace(spec, size=(side, side) if kernel == (3, 3) else (1, 8 * side))
-
-    def pointwise(self) -> Spec:
-        return self.spatial(Spec("conv", self.channels(), self.channels()), (1, 1))
-
-    def depthwise(self) -> Spec:
-        channels = self.channels()
-        kernel = self.rng.choice(((3, 3), (3, 3), (3, 3), (3, 3), (5, 5), (1, 3), (1, 5)))
-        return self.spatial(Spec("conv", channels, channels, groups=channels), kernel)
-
-    def linear(self) -> Spec:
-        wide = (8, 10, 16, 24, 30, 32, 48, 64, 96, 100, 128, 192, 256, 384, 640)
-        return Spec("linear", self.rng.choice(wide), self.rng.choice((2, 3, 8, 10, 12, 16, 21, 32, 48, 64, 100, 128)))
-
-    def ragged(self) -> Spec:
-        return Spec("linear", self.rng.choice(_LENGTHS), self.rng.choice((*_LENGTHS[:14], 4, 8, 12, 16, 24, 32, 64)))
-
-    def wide(self) -> Spec:
-        outputs = self.rng.randint(129, 320)
-        return Spec("linear", self.rng.randint(4, 64), outputs if self.rng.random() < 0.4 else outputs // 4 * 4)
-
-    def narrow(self) -> Spec:
-        outputs = self.rng.randint(6, 96)
-        return Spec("linear", self.rng.randint(4, 12), outputs if self.rng.random() < 0.4 else outputs // 4 * 4 + 4)
-
-    def pool(self) -> Spec:
-        channels, size = self.channels(), self.size()
-        if self.rng.random() < 0.5:
-            return Spec("pool", channels, channels, size, size, (1, 1), same=False)
-        return Spec("pool", channels, channels, size, (2, 2), (2, 2), same=False)
-
-    def max_pool(self) -> Spec:
-        channels = self.channels()
-        side = self.rng.choice((2, 2, 3))
-        return Spec("max_pool", channels, channels, self.size(), (side, side), (2, 2), same=side == 3)
-
-    def plain(self, op: str) -> Spec:
-        channels = self.channels()
-        return Spec(op, channels, channels, self.size())
-
-    def copy(self) -> Spec:
-        channels = self.channels()
-        return Spec("copy", channels, 2 * channels, self.size())
 
 
 def _fits(spec: Spec) -> bool:
@@ -215,7 +102,7 @@ def layers(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec
 def more(part: str, like: Spec, count: int, typical: float = TYPICAL) -> list[Spec]:
     """Further layers of the kind and widths of one, to look for those that a rare kernel executes."""
     op = _kind(like)
-    draw = _Draw(f"{part} more {op} {like.w_bits} {like.a_bits}")
+    draw = Draw(f"{part} more {op} {like.w_bits} {like.a_bits}")
     drawn = (_drawn(draw, op, typical) for _ in range(count))
     return [
         replace(spec, w_bits=like.w_bits, a_bits=like.a_bits, out_bits=_out_bits(draw, op, like.a_bits))
@@ -227,7 +114,7 @@ def ragged(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec
     """Linear layers as pruning leaves them behind: vectors of any length."""
     found = []
     for w_bits, a_bits in WIDTHS:
-        draw = _Draw(f"{part} ragged {w_bits} {a_bits}")
+        draw = Draw(f"{part} ragged {w_bits} {a_bits}")
         for _ in range(math.ceil(RAGGED * share)):
             spec = _drawn(draw, "ragged", typical)
             found.append(replace(spec, w_bits=(w_bits,), a_bits=a_bits, out_bits=_out_bits(draw, "linear", a_bits)))
@@ -248,7 +135,7 @@ def _vectors(part: str, op: str, counts: tuple[int, int], share: float, typical:
     """Linear layers at every pair of widths, and of several widths."""
     found = []
     for w_bits, a_bits in (*WIDTHS, (0, 8), (0, 4)):
-        draw = _Draw(f"{part} {op} {w_bits} {a_bits}")
+        draw = Draw(f"{part} {op} {w_bits} {a_bits}")
         for _ in range(math.ceil(share * (counts[0] if w_bits else counts[1] / (1 if a_bits == 8 else 3)))):
             spec = _drawn(draw, op, typical)
             bits = (w_bits,) if w_bits else draw.widths(spec.cout)
@@ -261,7 +148,7 @@ def pruned(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec
     found = []
     for op in MIXED:
         for a_bits, count in PRUNED.items():
-            draw = _Draw(f"{part} pruned {op} {a_bits}")
+            draw = Draw(f"{part} pruned {op} {a_bits}")
             for _ in range(math.ceil(count * share)):
                 spec = _drawn(draw, f"pruned {op}", typical)
                 w_bits = draw.widths(spec.cout) if draw.rng.random() < 0.5 else (draw.rng.choice((8, 4, 2)),)
@@ -273,7 +160,7 @@ def unlike(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec
     """Sums of two tensors of different widths, as mixed precision leaves them around a block."""
     found = []
     for a_bits, other_bits in permutations((8, 4, 2), 2):
-        draw = _Draw(f"{part} unlike {a_bits} {other_bits}")
+        draw = Draw(f"{part} unlike {a_bits} {other_bits}")
         for _ in range(math.ceil(UNLIKE * share)):
             bits = draw.rng.choice((8, 8, a_bits, other_bits))
             found.append(replace(_drawn(draw, "add", typical), a_bits=a_bits, other_bits=other_bits, out_bits=bits))
@@ -285,7 +172,7 @@ def shifted(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spe
     found = []
     for op, (alike, several) in SHIFTED.items():
         for w_bits, a_bits in (*WIDTHS, (0, 8), (0, 4)):
-            draw = _Draw(f"{part} shifted {op} {w_bits} {a_bits}")
+            draw = Draw(f"{part} shifted {op} {w_bits} {a_bits}")
             for _ in range(math.ceil(share * (alike if w_bits else several))):
                 spec = _drawn(draw, op, typical)
                 bits = (w_bits,) if w_bits else draw.widths(spec.cout)
@@ -299,12 +186,25 @@ def again(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec]
     return list(_uniform(f"{part} again", share, typical, AGAIN))
 
 
+def tied(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec]:
+    """Layers whose widths change within four channels, and often."""
+    found = []
+    for op in ("wide", *(f"pruned {kind}" for kind in MIXED)):
+        for a_bits in (8, 4):
+            draw = Draw(f"{part} tied {op} {a_bits}")
+            for _ in range(math.ceil(TIED * share)):
+                spec = _drawn(draw, op, typical)
+                bits, out_bits = scattered(draw.rng, spec.cout), _out_bits(draw, op, a_bits)
+                found.append(replace(spec, w_bits=bits, a_bits=a_bits, out_bits=out_bits))
+    return found
+
+
 def late(part: str, share: float = 1.0) -> list[Spec]:
     """Layers as they are at the end of networks, most of them of several widths."""
     found = []
     for op, count in LATE.items():
         for a_bits in (8, 4):
-            draw = _Draw(f"{part} late {op} {a_bits}")
+            draw = Draw(f"{part} late {op} {a_bits}")
             for _ in range(math.ceil(count * share)):
                 spec = draw.late(op)
                 w_bits = draw.widths(spec.cout) if draw.rng.random() < 0.6 else (draw.rng.choice((8, 4, 2)),)
@@ -322,8 +222,8 @@ def moves(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec]
     found = []
     for op, count in MOVES.items():
         for a_bits in (8, 4, 2):
-            for channels in sorted({*_ROUND, *_ODD}):
-                draw = _Draw(f"{part} moves {op} {a_bits} {channels}", channels)
+            for channels in sorted({*ROUND, *ODD}):
+                draw = Draw(f"{part} moves {op} {a_bits} {channels}", channels)
                 for index in range(math.ceil(count * share)):
                     wanted = (a_bits, *(bits for bits in (8, 4, 2) if bits != a_bits))[index]
                     out_bits = wanted if op in ("requantize", "add") else _out_bits(draw, op, a_bits)
@@ -344,7 +244,7 @@ def _uniform(part: str, share: float, typical: float, kinds: Mapping[str, tuple[
         weighted = op in ("conv", "first", "start", "pointwise", "depthwise", "linear")
         for index, (w_bits, a_bits) in enumerate(WIDTHS if weighted else ((8, 8), (8, 4), (8, 2))):
             count = usual if index < (3 if weighted else 1) else other
-            draw = _Draw(f"{part} {op} {w_bits} {a_bits}")
+            draw = Draw(f"{part} {op} {w_bits} {a_bits}")
             for _ in range(math.ceil(count * share)):
                 yield replace(
                     _drawn(draw, op, typical), w_bits=(w_bits,), a_bits=a_bits, out_bits=_out_bits(draw, op, a_bits)
@@ -354,14 +254,14 @@ def _uniform(part: str, share: float, typical: float, kinds: Mapping[str, tuple[
 def _mixed(part: str, share: float, typical: float) -> Iterator[Spec]:
     for op, count in MIXED.items():
         for a_bits in (8, 4):
-            draw = _Draw(f"{part} {op} mixed {a_bits}")
+            draw = Draw(f"{part} {op} mixed {a_bits}")
             for _ in range(math.ceil(share * count / (1 if a_bits == 8 else 3))):
                 spec = _drawn(draw, op, typical)
                 w_bits = draw.widths(spec.cout)
                 yield replace(spec, w_bits=w_bits, a_bits=a_bits, out_bits=_out_bits(draw, op, a_bits))
 
 
-def _drawn(draw: _Draw, op: str, typical: float) -> Spec:
+def _drawn(draw: Draw, op: str, typical: float) -> Spec:
     makers: Mapping[str, Callable[[], Spec]] = {
         "conv": draw.conv,
         "first": draw.first,
@@ -383,7 +283,7 @@ def _drawn(draw: _Draw, op: str, typical: float) -> Spec:
             return spec
 
 
-def _out_bits(draw: _Draw, op: str, a_bits: int) -> int:
+def _out_bits(draw: Draw, op: str, a_bits: int) -> int:
     """Mostly the width of the input: networks seldom change it from layer to layer, but where they do it on purpose."""
     if op == "requantize":
         return draw.rng.choice((8, 4, 2))

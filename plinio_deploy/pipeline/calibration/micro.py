@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,6 +104,15 @@ class Spec:
             (self.size[0] + top + bottom - self.kernel[0]) // self.stride[0] + 1,
             (self.size[1] + left + right - self.kernel[1]) // self.stride[1] + 1,
         )
+
+
+def scattered(rng: random.Random, channels: int) -> tuple[int, ...]:
+    """Bits of channels whose widths change anywhere; in any order, as where it is tied, or equal ones together."""
+    cuts = sorted(rng.randint(0, channels) for _ in range(2))
+    found = [8] * cuts[0] + [4] * (cuts[1] - cuts[0]) + [2] * (channels - cuts[1])
+    if rng.random() < 0.25:
+        rng.shuffle(found)
+    return tuple(found)
 
 
 GREAT = 0.6

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from plinio_deploy.network import Network, Reshape, Tensor
-from plinio_deploy.pipeline.calibration.micro import Builder, Spec
+from plinio_deploy.pipeline.calibration.micro import Builder, Spec, scattered
 
 SEARCHED = 20
 """Random networks."""
@@ -34,16 +34,12 @@ class _Chain:
         return channels if not self.mixed else max(4, round(channels * self.rng.uniform(0.4, 1.0)))
 
     def bits(self, channels: int) -> tuple[int, ...]:
-        """Bits of each output channel: neighbours of one width together, or, as where the order is tied, any order."""
+        """Bits of each output channel."""
         if not self.mixed:
             return (8,)
         if self.rng.random() < 0.5:
             return (self.rng.choice((8, 4, 2)),)
-        cuts = sorted(self.rng.randint(0, channels) for _ in range(2))
-        found = [8] * cuts[0] + [4] * (cuts[1] - cuts[0]) + [2] * (channels - cuts[1])
-        if self.rng.random() < 0.25:
-            self.rng.shuffle(found)
-        return tuple(found)
+        return scattered(self.rng, channels)
 
     def a_bits(self) -> int:
         return self.rng.choice((8, 8, 8, 4)) if self.mixed else 8
