@@ -99,6 +99,8 @@ FeatureName = Literal[
     "digit_words",
     "digit_blocks",
     "pair_runs",
+    "mixed_macs",
+    "mixed_outputs",
 ]
 
 FEATURES: Mapping[FeatureName, str] = MappingProxyType(
@@ -191,6 +193,8 @@ FEATURES: Mapping[FeatureName, str] = MappingProxyType(
         "gather_clears": "rows of taps, or taps, of patches that lie in padding",
         "gather_zeros": "their elements",
         "gather_places": "patches whose row and column take a division by no power of two",
+        "mixed_macs": "products of layers whose weights have several widths",
+        "mixed_outputs": "outputs of layers whose weights have several widths",
         "pair_runs": "pairs of positions x runs of neighbours of one width, those beside the first",
         "digit_words": "words of patches that are summed up, see `Geometry.digits`",
         "digit_blocks": "pairs of positions x fours of channels that these sums are taken from",
@@ -256,6 +260,8 @@ SMOOTH: Mapping[FeatureName, FeatureName] = {
     "gather_zeros": "columns",
     "gather_places": "positions",
     "pair_runs": "pairs",
+    "mixed_macs": "macs",
+    "mixed_outputs": "outputs",
     "digit_words": "columns",
     "digit_blocks": "pair_blocks4",
 }
@@ -283,6 +289,9 @@ GATHERED: tuple[FeatureName, ...] = (
     *("gather_copies", "gather_words", "gather_bytes", "gather_clears", "gather_zeros", "gather_places"),
 )
 """Counts of how the matrix products of `codegen/rv32` gather patches; no others are offered them."""
+
+MIXED: tuple[FeatureName, ...] = ("mixed_macs", "mixed_outputs")
+"""Counts of portable C, whose loops are those of one width, or of any; no other kernels are offered them."""
 
 DIGITS: tuple[FeatureName, ...] = ("digit_words", "digit_blocks")
 """Counts of what kernels of `codegen/dsp` do for weights that need sums of patches; no others are offered them."""

@@ -390,6 +390,8 @@ EXACT: Mapping[str, Callable[[Geometry], float]] = {
     "gather_clears": lambda at: at.share * _gathered(at)[3],
     "gather_zeros": lambda at: at.share * _gathered(at)[4],
     "gather_places": lambda at: at.share * _gathered(at)[5],
+    "mixed_macs": lambda at: float(at.cout * at.depth * at.positions * (at.share < 1)),
+    "mixed_outputs": lambda at: float(at.cout * at.positions * (at.share < 1)),
     "pair_runs": lambda at: float(_pairs(at) * (at.runs - 1)),
     "digit_words": lambda at: at.share * _pairs(at) * halves(at) * (at.digits and at.op != "depthwise"),
     "digit_blocks": lambda at: float(_pairs(at) * _blocks(at) * (at.digits and at.op != "depthwise")),

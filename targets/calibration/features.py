@@ -17,6 +17,7 @@ from plinio_deploy.targets.calibration.counts import (
     DIGITS,
     FEATURES,
     GATHERED,
+    MIXED,
     ONLY_PLAIN,
     PLAIN,
     PORTABLE,
@@ -129,7 +130,8 @@ def names(at: Geometry, kernel: str) -> tuple[FeatureName, ...]:
         and (thumb or name not in THUMB)
         and (kernel.startswith("gemm_") or name not in GATHERED)
         and (kernel.endswith("_dsp") or name not in DIGITS)
-        and (name not in EXACT or name in PORTABLE or (not plain and (not thumb or name in THUMB)))
+        and (plain or name not in MIXED)
+        and (name not in EXACT or name in (*PORTABLE, *MIXED) or (not plain and (not thumb or name in THUMB)))
     )
 
 

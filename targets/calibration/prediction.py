@@ -43,7 +43,9 @@ def parts_of(lut: Lut, network: Network, op: Op) -> tuple[Geometry, ...]:
         UsageError: the table has no row for it.
     """
     parts = of_op(network, op)
-    return of_op(network, op, lut.choose(parts[0])[0].kernel) if len(parts) > 1 else parts
+    if len(parts) < 2:
+        return parts
+    return of_op(network, op, lut.choose(max(parts, key=lambda part: float(part.cout)))[0].kernel)
 
 
 def predict(lut: Lut, network: Network) -> Prediction:

@@ -71,7 +71,7 @@ MOVES: Mapping[str, int] = {"add": 2, "requantize": 3, "copy": 1, "pool": 3, "ma
 """Layers for each width of activations and number of channels, of ops without weights."""
 
 
-TIED = 40
+TIED = 60
 """Layers of each kind whose channels' widths change anywhere, for 8 and for 4 bits of activations."""
 
 
@@ -192,10 +192,12 @@ def tied(part: str, share: float = 1.0, typical: float = TYPICAL) -> list[Spec]:
     for op in ("wide", *(f"pruned {kind}" for kind in MIXED)):
         for a_bits in (8, 4):
             draw = Draw(f"{part} tied {op} {a_bits}")
-            for _ in range(math.ceil(TIED * share)):
+            for index in range(math.ceil(TIED * share)):
                 spec = _drawn(draw, op, typical)
-                bits, out_bits = scattered(draw.rng, spec.cout), _out_bits(draw, op, a_bits)
-                found.append(replace(spec, w_bits=bits, a_bits=a_bits, out_bits=out_bits))
+                bits = scattered(draw.rng, spec.cout) if index % 2 else draw.few(spec.cout)
+                out_bits = _out_bits(draw, op, a_bits)
+                great = a_bits == 4 and index % 4 < 2  # few products of few bits
+                found.append(replace(spec, w_bits=bits, a_bits=a_bits, out_bits=out_bits, shifted=great))
     return found
 
 

@@ -70,6 +70,12 @@ class Draw:
         found = (8,) * cuts[0] + (4,) * (cuts[1] - cuts[0]) + (2,) * (channels - cuts[1])
         return found if len(set(found)) > 1 else self.widths(channels)
 
+    def few(self, channels: int) -> tuple[int, ...]:
+        """Bits of channels that all have one width but for one or two."""
+        most, other = self.rng.sample((8, 4, 2), 2)
+        count = self.rng.choice((1, 1, 2))
+        return tuple(sorted((*(most,) * (channels - count), *(other,) * count), reverse=True))
+
     def spatial(self, spec: Spec, kernel: tuple[int, int]) -> Spec:
         """The layer with a kernel, and with size, stride and padding drawn for it."""
         size = self.size()

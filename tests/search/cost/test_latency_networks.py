@@ -13,7 +13,7 @@ from plinio_deploy import MPS, PIT, MPSType
 from plinio_deploy.integerize import integerize
 from plinio_deploy.quantization import quantize
 from plinio_deploy.search.cost import CostSpec, LayerUse, NetworkUse, Pool, evaluate, layer_costs
-from plinio_deploy.targets.calibration.counts import FEATURES
+from plinio_deploy.targets.calibration.counts import DIGITS, FEATURES, MIXED
 from plinio_deploy.targets.calibration.prediction import predict
 from plinio_deploy.targets.luts import Lut
 
@@ -21,8 +21,12 @@ SHAPE = (3, 12, 10)
 
 
 def table() -> Lut:
-    """Every feature counts, for every op at every pair of widths, with numbers of no meaning."""
-    coefficients = {name: 1.0 + index / 7 for index, name in enumerate(FEATURES)}
+    """Every feature counts, for every op at every pair of widths, with numbers of no meaning.
+
+    Only those of `DIGITS` do not: they hang on the weights, which a search does not know before it has trained them;
+    nor those of `MIXED`, which a layer of one width has none of.
+    """
+    coefficients = {name: 1.0 + index / 7 for index, name in enumerate(FEATURES) if name not in (*DIGITS, *MIXED)}
     weighted = [
         {"op": op, "kernel": op, "w_bits": w_bits, "a_bits": a_bits, "coefficients": coefficients}
         for op in ("conv", "pointwise", "depthwise", "linear")
