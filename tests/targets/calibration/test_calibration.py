@@ -15,7 +15,7 @@ from plinio_deploy.targets import luts
 from plinio_deploy.targets.calibration import nnls, residual
 from plinio_deploy.targets.calibration.attributes import attributes
 from plinio_deploy.targets.calibration.choice import choose, learn
-from plinio_deploy.targets.calibration.counts import FEATURES, PORTABLE, THUMB
+from plinio_deploy.targets.calibration.counts import DIGITS, FEATURES, MIXED, PORTABLE, THUMB
 from plinio_deploy.targets.calibration.features import feature, names
 from plinio_deploy.targets.calibration.fitting import Origin, Point, fit, scaled
 from plinio_deploy.targets.calibration.geometry import Geometry, inside_fraction, of_op
@@ -129,8 +129,11 @@ def test_counts_of_one_instruction_set_are_offered_to_its_kernels_alone() -> Non
     thumb, dsp, plain = (set(names(at, kernel)) for kernel in ("conv_thumb2", "conv_dsp", "conv_plain"))
     assert thumb - dsp == set(THUMB)
     assert "turn_words" in dsp - thumb - plain
-    assert plain < thumb
+    assert plain - thumb == set(MIXED)
+    assert plain - set(MIXED) < thumb
     assert set(PORTABLE) <= plain
+    assert dsp >= set(DIGITS)
+    assert not (thumb | plain) & set(DIGITS)
 
 
 def test_what_is_interpolated_survives_being_written() -> None:
