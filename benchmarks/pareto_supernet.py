@@ -15,8 +15,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from pareto_common import COSTS, Budget, Course, Job, Point, plain_optimizer, run, search_optimizers, uniform_widths
+from pareto_common import COSTS, Budget, Course, Job, plain_optimizer, run, search_optimizers, uniform_widths
 from pareto_pit import search as search_channels
+from pareto_points import Point
 from torch import nn
 
 from plinio_deploy import SuperNet, regularizers

@@ -56,9 +56,10 @@ def rehearse(
     limits = limits or Limits()
     for target in targets:
         whole = replace(options, isa=target.features)
-        if not any(_fits(network, way, target) for _, way in _ways(network, target, whole, limits, terminal)):
+        ways = list(_ways(network, target, whole, limits, terminal))
+        if not any(_fits(network, way, target) for _, way in ways):
             _build(network, whole, target)  # says by how much it exceeds the memory without slack
-        _require_limits(network, target, whole, limits, terminal)
+        _require_limits(network, ways, limits)
 
 
 def _ways(
@@ -73,7 +74,7 @@ def _ways(
             yield kind, options
 
 
-def _require_limits(network: Network, target: Target, whole: Options, limits: Limits, terminal: Terminal) -> None:
+def _require_limits(network: Network, ways: Sequence[tuple[Target, Options]], limits: Limits) -> None:
     """Refuse limits that no way of generating comes near.
 
     Raises:
@@ -82,7 +83,7 @@ def _require_limits(network: Network, target: Target, whole: Options, limits: Li
     missed: Mapping[str, float] = {}
     sizes: Mapping[str, budget.Sizes] = {}
     bounded = bool({"flash", "ram"} & set(limits.given()))
-    for kind, options in _ways(network, target, whole, limits, terminal) if bounded else ():
+    for kind, options in ways if bounded else ():
         sizes = budget.sizes(network, (kind,), options)
         missed = budget.excess(sizes, limits, -LIMIT_SLACK)
         if not missed:
@@ -91,7 +92,7 @@ def _require_limits(network: Network, target: Target, whole: Options, limits: Li
         raise DoesNotFit(
             f"the network does not come near the limit on {name}, whatever its weights will be",
             where=f"--max-{name}",
-            got=f"{getattr(sizes[target.name], name)} bytes on {target.name}",
+            got=f"{getattr(sizes[ways[-1][0].name], name)} bytes on {ways[-1][0].name}",
             expected=f"at most {limits.given()[name]}",
             hints=("search for a smaller network: --methods pit,mps", f"raise --max-{name}"),
         )

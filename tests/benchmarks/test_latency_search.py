@@ -86,6 +86,12 @@ def test_the_committed_result_holds_what_is_claimed() -> None:
     found = json.loads((FOLDER / "results" / "latency_search.json").read_text(encoding="utf-8"))
     saved = found["comparison"]["mean_saved_percent"]
     assert saved["ops"] > 4
+    page = " ".join((FOLDER.parent / "targets" / "README.md").read_text(encoding="utf-8").split())
+    stated = "end with {ops} % fewer measured cycles than those that count operations, and with {params} % fewer than"
+    assert stated.format(**saved) in page
+    images = json.loads((FOLDER / "results" / "latency_search_cifar10.json").read_text(encoding="utf-8"))
+    stated = "the table saves {ops} % over operations and {params} % over parameters"
+    assert stated.format(**images["comparison"]["mean_saved_percent"]) in page
     assert saved["params"] > 10
     assert len(found["seeds"]) == 3
     assert len(found["points"]) == 3 * (1 + 3 * len(found["widths"]))
