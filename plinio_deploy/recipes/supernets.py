@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plinio_deploy.search.methods.supernet import SuperNetModule
 
@@ -24,68 +24,100 @@ MARGIN = 2.0
 """Standard deviations by which a `Factored` starts above its ReLU's corner: there a ReLU is nearly linear."""
 
 
-class Factored(nn.Sequential):
+WIDE = 32
+"""Input channels from which a 3x3 convolution may also be two depthwise ones and a pointwise one.
+
+With fewer, the weights that this saves are few beside the activations that it adds.
+"""
+
+
+class Factored(nn.Module):
     """A convolution in two, with a norm and a ReLU between them.
 
+    The first may be several side by side. Depthwise ones are as one that has several outputs per input channel, in the
+    form that runs fast when it is deployed.
+
     Args:
-        first: without bias.
-        second: pointwise, with bias.
+        first: without bias, all of the same input and output shapes.
+        second: pointwise, with bias; takes what all first ones give.
     """
 
-    def __init__(self, first: nn.Conv2d, second: nn.Conv2d) -> None:
-        super().__init__(first, nn.BatchNorm2d(first.out_channels), nn.ReLU(), second)
+    def __init__(self, first: Sequence[nn.Conv2d], second: nn.Conv2d) -> None:
+        super().__init__()
+        self.first = nn.ModuleList(nn.Sequential(each, nn.BatchNorm2d(each.out_channels), nn.ReLU()) for each in first)
+        self.second = second
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the convolution: ``(N, C, H, W)`` to ``(N, C', H', W')``."""
+        hidden = [each(x) for each in self.first]
+        result: Tensor = self.second(hidden[0] if len(hidden) == 1 else torch.cat(hidden, 1))
+        return result
 
     @torch.no_grad()
     def start_from(self, own: nn.Conv2d) -> None:
         """Take weights with which this is close to a trained convolution, up to the scale of its outputs.
 
-        They are the leading singular vectors: of each input channel's (outputs, taps) matrix for a depthwise first
-        layer, of the (outputs, inputs) matrix of a pointwise one. Inputs of equal power are assumed; a norm that
-        follows takes care of the scale. On ResNet8 the two last 3x3 convolutions in this form have 64 % on CIFAR-10
-        before any training, where the trained network has 84 %.
+        They are the leading singular vectors: of each input channel's (outputs, taps) matrix for depthwise first
+        layers, one vector per layer; of the (outputs, inputs) matrix of a pointwise one. Inputs of equal power are
+        assumed; a norm that follows takes care of the scale.
 
         Args:
-            own: as many inputs and outputs; 3x3 for a depthwise first layer, else 1x1. With groups: nothing changes.
+            own: as many inputs and outputs; 3x3 for depthwise first layers, else 1x1. With groups: nothing changes.
         """
-        first, norm, _, second = self
-        assert isinstance(first, nn.Conv2d)
-        assert isinstance(second, nn.Conv2d)
-        assert second.bias is not None
         if own.groups > 1:
             return
-        if first.groups == 1:
-            left, scale, right = torch.linalg.svd(own.weight.flatten(1), full_matrices=False)
-            rank = min(first.out_channels, len(scale))
-            taps, mix = first.weight.new_zeros(first.weight.shape), second.weight.new_zeros(second.weight.shape)
-            taps[:rank] = right[:rank].view_as(taps[:rank])
-            mix[:, :rank] = (left[:, :rank] * scale[:rank]).view_as(mix[:, :rank])
-        else:
+        convs = [self._parts(index)[0] for index in range(len(self.first))]
+        mix = torch.zeros_like(self.second.weight)
+        if convs[0].groups > 1:
             left, scale, right = torch.linalg.svd(own.weight.transpose(0, 1).flatten(2), full_matrices=False)
-            taps, mix = right[:, 0], (left[:, :, 0] * scale[:, :1]).t()
-        first.weight.copy_(taps.reshape(first.weight.shape))
-        nn.init.ones_(norm.get_parameter("weight"))
-        nn.init.constant_(norm.get_parameter("bias"), MARGIN)
-        second.weight.copy_(mix.reshape(second.weight.shape))
-        second.bias.copy_(-MARGIN * second.weight.flatten(1).sum(1))
+            for index, conv in enumerate(convs[: scale.shape[1]]):
+                columns = slice(index * own.in_channels, (index + 1) * own.in_channels)
+                conv.weight.copy_(right[:, index].reshape(conv.weight.shape))
+                mix[:, columns, 0, 0] = (left[:, :, index] * scale[:, index, None]).t()
+        else:
+            (conv,) = convs
+            left, scale, right = torch.linalg.svd(own.weight.flatten(1), full_matrices=False)
+            rank = min(conv.out_channels, len(scale))
+            nn.init.zeros_(conv.weight)
+            conv.weight[:rank] = right[:rank, :, None, None]
+            mix[:, :rank] = (left[:, :rank] * scale[:rank])[:, :, None, None]
+        for index in range(len(convs)):
+            norm = self._parts(index)[1]
+            nn.init.ones_(norm.weight)
+            nn.init.constant_(norm.bias, MARGIN)
+        self.second.weight.copy_(mix)
+        assert self.second.bias is not None
+        self.second.bias.copy_(-MARGIN * mix.flatten(1).sum(1))
         if own.bias is not None:
-            second.bias.add_(own.bias)
+            self.second.bias.add_(own.bias)
+
+    def _parts(self, index: int) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+        part = self.first[index]
+        assert isinstance(part, nn.Sequential)
+        conv, norm = part[0], part[1]
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        return conv, norm
 
 
 def alternatives(own: nn.Conv2d) -> list[nn.Module]:
-    """What may stand for a 3x3 convolution: itself, or a depthwise-separable one.
+    """What may stand for a 3x3 convolution: itself, or depthwise-separable ones: of one filter per input, or of two.
 
     Neither a 1x1 nor nothing at all: both are learned first, and win a short search by that.
     """
     cin, cout, stride = own.in_channels, own.out_channels, own.stride[0]
-    depthwise = nn.Conv2d(cin, cin, 3, stride, padding=1, groups=cin, bias=False)
-    return [own, Factored(depthwise, nn.Conv2d(cin, cout, 1))]
+    found: list[nn.Module] = [own]
+    for count in (1, 2) if cin >= WIDE else (1,):
+        filters = [nn.Conv2d(cin, cin, 3, stride, padding=1, groups=cin, bias=False) for _ in range(count)]
+        found.append(Factored(filters, nn.Conv2d(count * cin, cout, 1)))
+    return found
 
 
 def narrow_middle(own: nn.Conv2d) -> list[nn.Module]:
     """What may stand for a 1x1 convolution: itself, or two of them with a quarter of its channels between them."""
     inner = max(4, min(own.in_channels, own.out_channels) // 4)
     first = nn.Conv2d(own.in_channels, inner, 1, bias=False)
-    return [own, Factored(first, nn.Conv2d(inner, own.out_channels, 1))]
+    return [own, Factored([first], nn.Conv2d(inner, own.out_channels, 1))]
 
 
 def fewer_taps(own: nn.Conv1d) -> list[nn.Module]:

@@ -56,36 +56,44 @@ def test_layers_are_replaced_by_path() -> None:
     assert "2.branches.1.2.weight" in changed.state_dict()
 
 
-def second_alternative(model: nn.Module) -> Factored:
+def last_alternative(model: nn.Module) -> Factored:
     choice = model.get_submodule("0")
     assert isinstance(choice, SuperNetModule)
-    found = choice.branches[1]
+    found = choice.branches[-1]
     assert isinstance(found, Factored)
     return found
 
 
-@pytest.mark.parametrize(("taps", "outputs"), [(1, 12), (1, 3), (3, 12)])
-def test_an_alternative_starts_as_the_nearest_to_trained_weights(taps: int, outputs: int) -> None:
+def test_wide_convolutions_may_have_two_filters_per_input() -> None:
+    assert [len(found.first) for found in alternatives(nn.Conv2d(32, 8, 3)) if isinstance(found, Factored)] == [1, 2]
+    assert [len(found.first) for found in alternatives(nn.Conv2d(31, 8, 3)) if isinstance(found, Factored)] == [1]
+
+
+@pytest.mark.parametrize(("taps", "inputs", "outputs"), [(1, 16, 12), (1, 16, 3), (3, 16, 12), (3, 32, 12)])
+def test_an_alternative_starts_as_the_nearest_to_trained_weights(taps: int, inputs: int, outputs: int) -> None:
     torch.manual_seed(0)
-    own = nn.Conv2d(16, outputs, taps, padding=taps // 2)
+    own = nn.Conv2d(inputs, outputs, taps, padding=taps // 2)
     bias = own.get_parameter("bias")
-    with torch.no_grad():  # one that can be had exactly: of low rank, or separable
+    with torch.no_grad():  # one that can be had exactly: of low rank, or as many times separable as it has filters
         if taps == 1:
-            own.weight.copy_((torch.rand(outputs, 3) @ torch.rand(3, 16)).view(own.weight.shape))
+            own.weight.copy_((torch.rand(outputs, 3) @ torch.rand(3, inputs)).view(own.weight.shape))
         else:
-            own.weight.copy_(torch.rand(outputs, 16, 1, 1) * torch.rand(1, 16, 3, 3))
+            separable = [torch.rand(outputs, inputs, 1, 1) * torch.rand(1, inputs, 3, 3) for _ in range(inputs // 16)]
+            own.weight.copy_(torch.stack(separable).sum(0))
     model = in_place_of(nn.Sequential(own), ("0",))
     start_alternatives(model)
-    first, norm, _, second = second_alternative(model)
-    x = torch.rand(8, 16, 6, 6)
+    found = last_alternative(model)
+    x = torch.rand(8, inputs, 6, 6)
     with torch.no_grad():
-        linear = nn.functional.conv2d(first(x), second.get_parameter("weight"), bias)
+        convolved = [part.get_submodule("0")(x) for part in found.first]
+        normed = [part.get_submodule("1").train()(each) for part, each in zip(found.first, convolved, strict=True)]
+        linear = nn.functional.conv2d(torch.cat(convolved, 1), found.second.weight, bias)
         torch.testing.assert_close(linear, own(x), rtol=1e-4, atol=1e-4)
         # Behind the ReLU most stays as it was, and the second bias takes away what the norm's added.
-        used = first.get_parameter("weight").flatten(1).any(1)
-        assert (norm.train()(first(x))[:, used] > 0).float().mean() > 0.9
-        moved = second(norm.get_parameter("bias").view(1, -1, 1, 1))
-        torch.testing.assert_close(moved.flatten(), bias, rtol=1e-4, atol=1e-4)
+        used = torch.cat([part.get_parameter("0.weight").flatten(1).any(1) for part in found.first])
+        assert (torch.cat(normed, 1)[:, used] > 0).float().mean() > 0.9
+        biases = torch.cat([part.get_parameter("1.bias") for part in found.first])
+        torch.testing.assert_close(found.second(biases.view(1, -1, 1, 1)).flatten(), bias, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("own", [nn.Linear(8, 8), nn.Conv2d(4, 8, 3, padding=1, groups=2)])
