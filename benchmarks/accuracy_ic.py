@@ -85,9 +85,9 @@ class Task:
         budget = replace(
             BUDGETS["full"], epochs=given.epochs, images=given.images, test_images=given.test_images, batch=128
         )
-        self.course = Course(given.data, budget, given.seed, given.device)
+        self.course = Course(given.data, budget, given.seed, given.device, given.cache)
         self.given = given
-        self.seed_model = self.course.trained(given.cache)
+        self.seed_model = self.course.trained()
         self.seed_accuracy = self.course.accuracy(self.seed_model)
         say(f"seed: {self.seed_accuracy:.2f} %")
         weighted = [m for m in self.seed_model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]

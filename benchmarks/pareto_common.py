@@ -3,8 +3,11 @@
 
 Every network gets the same number of epochs from its random initialisation to its last figure: the seed, each uniformly
 narrowed seed, and each searched network (warm-up, search and fine-tuning together). All follow a cosine of the
-learning rate, see the same augmented images, and are judged on the same test images. With ``--taught`` searched
-networks also learn from the trained seed's answers; the seed and its narrowed copies never do.
+learning rate, see the same augmented images, and are judged on the same test images.
+
+With ``--taught`` searched networks start from the trained seed and learn from its answers besides the labels, for as
+many epochs as it has had; the seed and its narrowed copies never do. They are then set against a seed that was trained
+for the epochs of both, too.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from typing import Any
 
 import torch
 from optimizers import MuonAdam
-from pareto_points import Point, compare
+from pareto_points import LONGER, Point, compare
 from torch import Tensor, nn
 
 from plinio_deploy import PIT, cost
@@ -77,15 +80,15 @@ class Course:
         budget: see `Budget`.
         seed: of initialisation, order and augmentation.
         device: where to train.
+        cache: folder that keeps trained seeds, if any.
 
     Attributes:
         distillation: to learn from a trained network too; ``None`` for the labels alone.
-        seed_network: the seed after all epochs, if it has been trained.
     """
 
-    def __init__(self, folder: Path, budget: Budget, seed: int, device: str) -> None:
+    def __init__(self, folder: Path, budget: Budget, seed: int, device: str, cache: Path | None = None) -> None:
         data = npz.load(folder, val_fraction=0.02)
-        self.budget, self.seed, self.device = budget, seed, torch.device(device)
+        self.budget, self.seed, self.device, self.cache = budget, seed, torch.device(device), cache
         self.train = _first(data.train, budget.images)
         self.test = _first(data.test, budget.test_images)
         self.shape = tuple(self.train.x.shape[1:])
@@ -93,28 +96,42 @@ class Course:
         self.labels = torch.from_numpy(self.train.y).to(self.device)
         self.generator = torch.Generator().manual_seed(seed)
         self.distillation: Distillation | None = None
-        self.seed_network: nn.Module | None = None
+        self._trained: dict[int, nn.Module] = {}
 
-    def trained(self, cache: Path | None) -> nn.Module:
-        """The seed after all epochs; kept in a folder, and taken from there if it lies there."""
-        if self.seed_network is not None:
-            return self.seed_network
+    def trained(self, epochs: int | None = None) -> nn.Module:
+        """The seed after all epochs, or after another number of them, on a cosine of its own.
+
+        Kept in the cache, and taken from there if it lies there. Not to be changed: copy it.
+        """
+        count = epochs or self.budget.epochs
+        if count not in self._trained:
+            self._trained[count] = self._train_seed(count)
+        return self._trained[count]
+
+    def _train_seed(self, epochs: int) -> nn.Module:
         model = self.network()
-        path = None if cache is None else cache / f"seed-muon-{self.seed}-{self.budget.epochs}-{len(self.train)}.pt"
+        folder = self.cache
+        path = None if folder is None else folder / f"seed-muon-{self.seed}-{epochs}-{len(self.train)}.pt"
         if path is not None and path.is_file():
             model.load_state_dict(torch.load(path, weights_only=True))
             return model.eval()
-        self.fit(model, 0, self.budget.epochs, plain_optimizer(model))
+        self.fit(model, 0, epochs, plain_optimizer(model), span=(0, epochs))
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(model.state_dict(), path)
         return model.eval()
 
     def taught(self, teacher: nn.Module) -> Course:
-        """The same course, learning from a trained network too."""
+        """The same course, learning from a trained network too; its images come in another order than the seed's."""
         other = copy.copy(self)
         other.distillation = Distillation(nn.functional.cross_entropy, teacher)
+        other.generator = torch.Generator().manual_seed(self.seed + 1)
+        torch.manual_seed(self.seed + 1)
         return other
+
+    def start(self) -> nn.Module:
+        """What a search starts from: a fresh network, or a copy of the teacher."""
+        return self.network() if self.distillation is None else copy.deepcopy(self.distillation.teacher)
 
     def network(self, width: float = 1.0) -> ResNet8:
         """A fresh ResNet8, the same for the same seed and width."""
@@ -179,9 +196,9 @@ class Course:
             yield batch
 
     def phases(self) -> tuple[int, int, int]:
-        """Last epochs of warm-up, search and fine-tuning."""
+        """Last epochs of warm-up, search and fine-tuning; a trained start needs no warm-up."""
         total = self.budget.epochs
-        warmup = max(1, round(WARMUP * total))
+        warmup = max(1, round(WARMUP * total)) if self.distillation is None else 0
         return warmup, warmup + max(1, round(SEARCH * total)), total
 
     def point(self, method: str, setting: float | str, model: nn.Module, started: float, **details: Any) -> Point:
@@ -248,11 +265,21 @@ def uniform_widths(budget: Budget) -> list[Job]:
 
 def _narrowed(width: float, course: Course) -> Point:
     started = time.monotonic()
+    if width == 1.0:
+        return course.point("width", width, course.trained(), started)
     model = course.network(width)
     course.fit(model, 0, course.budget.epochs, plain_optimizer(model))
-    if width == 1.0:
-        course.seed_network = model
     return course.point("width", width, model, started)
+
+
+def longer(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called alike
+    """The seed trained for the epochs of a teacher and of what learns from it together."""
+    return [Job(LONGER, 2, _longer)]
+
+
+def _longer(course: Course) -> Point:
+    started = time.monotonic()
+    return course.point(LONGER, 2, course.trained(2 * course.budget.epochs), started)
 
 
 def say(text: str) -> None:
@@ -272,8 +299,8 @@ def arguments(description: str, name: str) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="instead of the budget's")
     parser.add_argument("--images", type=int, help="training images, instead of the budget's")
     parser.add_argument("--test-images", type=int, help="test images, instead of the budget's")
-    parser.add_argument("--taught", action="store_true", help="searched networks learn from the trained seed too")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the trained seed that teaches")
+    parser.add_argument("--taught", action="store_true", help="searched networks start and learn from the trained seed")
+    parser.add_argument("--cache", type=Path, help="folder that keeps trained seeds")
     parser.add_argument("--only", nargs="+", help="networks such as width-1.0, pit-0.2 or supernet-0.3")
     parser.add_argument(
         "--reuse", type=Path, nargs="*", default=[], help="files with points that need no training again"
@@ -289,7 +316,7 @@ def run(description: str, name: str, plans: Sequence[Callable[[Budget], list[Job
     Args:
         description: for ``--help``.
         name: of the benchmark and its file.
-        plans: what to train.
+        plans: what to train besides seeds and narrowed ones.
     """
     given = arguments(description, name)
     torch.set_num_threads(given.threads)
@@ -300,19 +327,20 @@ def run(description: str, name: str, plans: Sequence[Callable[[Budget], list[Job
         images=given.images or budget.images,
         test_images=given.test_images or budget.test_images,
     )
-    jobs = [job for plan in plans for job in plan(budget) if given.only is None or job.key in given.only]
+    wanted = [uniform_widths, *([longer] if given.taught else []), *plans]
+    jobs = [job for plan in wanted for job in plan(budget) if given.only is None or job.key in given.only]
     named = {"data": given.data.name, "budget": {"name": given.budget, **asdict(budget)}, "taught": given.taught}
     conditions = json.loads(json.dumps(named))
     known = [point for path in (given.out, *given.reuse) for point in _read(path, conditions)]
     points: list[Point] = []
     given.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in given.seeds:
-        course = Course(given.data, budget, seed, given.device)
+        course = Course(given.data, budget, seed, given.device, given.cache)
         for job in jobs:
             done = [p for p in known if (p.method, p.setting, p.seed) == (job.method, job.setting, seed)]
             if not done:
-                taught = given.taught and job.method != "width"
-                done = [job.work(course.taught(course.trained(given.cache)) if taught else course)]
+                taught = given.taught and job.method not in ("width", LONGER)
+                done = [job.work(course.taught(course.trained()) if taught else course)]
             points.append(done[0])
             document = {
                 "benchmark": name,

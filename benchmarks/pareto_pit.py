@@ -10,7 +10,7 @@ import time
 from functools import partial
 from typing import Any
 
-from pareto_common import COSTS, Budget, Course, Job, plain_optimizer, run, search_optimizers, uniform_widths
+from pareto_common import COSTS, Budget, Course, Job, plain_optimizer, run, search_optimizers
 from pareto_points import Point
 
 from plinio_deploy import PIT, regularizers
@@ -47,7 +47,7 @@ def prune(method: str, setting: float | str, course: Course) -> Point:
     """Warm-up, search, fine-tuning; a number is a strength, a text a target for DUCCIO."""
     started = time.monotonic()
     warmup, searched, total = course.phases()
-    model = course.network()
+    model = course.start()
     course.fit(model, 0, warmup, plain_optimizer(model))
     limit = setting if isinstance(setting, str) else None
     price: Any = (
@@ -74,4 +74,4 @@ def targets(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called
 
 
 if __name__ == "__main__":
-    run("PIT against uniform width scaling on ResNet8", "pareto_pit", [uniform_widths, strengths, targets])
+    run("PIT against uniform width scaling on ResNet8", "pareto_pit", [strengths, targets])

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """SuperNet, and SuperNet followed by PIT, on ResNet8 against uniform width scaling.
 
-Each 3x3 convolution in the residual blocks gets the alternative of the recipe `ic`: a depthwise-separable one. What is
+Each 3x3 convolution in the residual blocks gets the alternatives of the recipe `ic`: depthwise-separable ones. What is
 selected starts again from random weights, in the epochs that are left: those that learned in turns, beside branches
-that are gone, and under a normalization of all of them together, are a worse start than none.
+that are gone, and under a normalization of all of them together, are a worse start than none. Only with ``--taught`` it
+goes on: there alternatives start as the nearest to the trained seed's layers.
 
     python benchmarks/pareto_supernet.py --data DIR --budget small --reuse benchmarks/results/pareto_pit.json
 """
@@ -15,7 +16,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from pareto_common import COSTS, Budget, Course, Job, plain_optimizer, run, search_optimizers, uniform_widths
+from pareto_common import COSTS, Budget, Course, Job, plain_optimizer, run, search_optimizers
 from pareto_pit import search as search_channels
 from pareto_points import Point
 from torch import nn
@@ -23,7 +24,7 @@ from torch import nn
 from plinio_deploy import SuperNet, regularizers
 from plinio_deploy.recipes.chain import FALLING, SELECTION_RATE
 from plinio_deploy.recipes.ic import SEARCHED
-from plinio_deploy.recipes.supernets import in_place_of
+from plinio_deploy.recipes.supernets import in_place_of, start_alternatives
 from plinio_deploy.search import training
 
 WARMUP, SELECTED, FIRM, PRUNED = 0.08, 0.2, 0.4, 0.65
@@ -68,11 +69,20 @@ def search(course: Course, model: nn.Module, strength: float, warmup: int, last:
 
 
 def choose(course: Course, strength: float) -> tuple[nn.Module, dict[str, Any]]:
-    """Select; the selected network with random weights, and what was chosen."""
+    """Select; the selected network, with random weights unless it was taught, and what was chosen."""
     warmup, last, *_ = ends(course)
-    nas = search(course, in_place_of(course.network(), SEARCHED), strength, warmup, last)
-    chosen = {name: module.best_index for name, module in nas.named_choices()}
-    return restarted(nas.export(), course.seed), {"chosen": chosen}
+    start = in_place_of(course.start(), SEARCHED)
+    if course.distillation is not None:
+        start_alternatives(start)
+    nas = search(course, start, strength, warmup, last)
+    found = nas.eval().export()
+    details = {"chosen": {name: module.best_index for name, module in nas.named_choices()}}
+    return found if course.distillation is not None else restarted(found, course.seed), details
+
+
+def span(course: Course, start: int) -> tuple[int, int]:
+    """The cosine of what was selected: its own if it starts again at an epoch, else that of all epochs."""
+    return (start if course.distillation is None else 0), course.budget.epochs
 
 
 def restarted(model: nn.Module, seed: int) -> nn.Module:
@@ -89,8 +99,8 @@ def select(strength: float, course: Course) -> Point:
     """SuperNet alone."""
     started = time.monotonic()
     found, details = choose(course, strength)
-    span = ends(course)[1], course.budget.epochs
-    course.fit(found, *span, plain_optimizer(found), span=span)
+    start = ends(course)[1]
+    course.fit(found, start, course.budget.epochs, plain_optimizer(found), span=span(course, start))
     return course.point("supernet", strength, found, started, **details)
 
 
@@ -99,11 +109,11 @@ def select_and_prune(selection: float, strength: float, course: Course, setting:
     started = time.monotonic()
     found, details = choose(course, selection)
     _, start, first, last = ends(course)
-    span = start, course.budget.epochs
-    course.fit(found, start, first, plain_optimizer(found), span=span)
+    cosine = span(course, start)
+    course.fit(found, start, first, plain_optimizer(found), span=cosine)
     price = regularizers.BaseRegularizer("size", strength, relative=True)
-    found, _ = search_channels(course, found, price, first, last, span=span)
-    course.fit(found, last, course.budget.epochs, plain_optimizer(found), span=span)
+    found, _ = search_channels(course, found, price, first, last, span=cosine)
+    course.fit(found, last, course.budget.epochs, plain_optimizer(found), span=cosine)
     return course.point("supernet-pit", setting, found, started, **details)
 
 
@@ -124,4 +134,4 @@ def _chain(selection: float, pruning: float, setting: float | str) -> Job:
 
 
 if __name__ == "__main__":
-    run("SuperNet on ResNet8", "pareto_supernet", [uniform_widths, selections, chains])
+    run("SuperNet on ResNet8", "pareto_supernet", [selections, chains])
