@@ -5,9 +5,9 @@ Every network gets the same number of epochs from its random initialisation to i
 narrowed seed, and each searched network (warm-up, search and fine-tuning together). All follow a cosine of the
 learning rate, see the same augmented images, and are judged on the same test images.
 
-With ``--taught`` searched networks start from the trained seed and learn from its answers besides the labels, for as
-many epochs as it has had; the seed and its narrowed copies never do. They are then set against a seed that was trained
-for the epochs of both, too.
+With ``--from-seed`` searched networks start from the trained seed, for as many epochs as it has had, and with
+``--taught`` they also learn from its answers besides the labels; the seed and its narrowed copies never do. They are
+then set against a seed that was trained for the epochs of both, too.
 """
 
 from __future__ import annotations
@@ -71,6 +71,9 @@ BUDGETS = {
 WARMUP, SEARCH = 0.2, 0.5
 """Shares of the epochs; the rest is fine-tuning."""
 
+CONTINUED = 0.4
+"""The share of a search that starts from a trained network."""
+
 
 class Course:
     """Data and training of one run.
@@ -84,6 +87,7 @@ class Course:
 
     Attributes:
         distillation: to learn from a trained network too; ``None`` for the labels alone.
+        origin: what searches start from; ``None`` for fresh networks.
     """
 
     def __init__(self, folder: Path, budget: Budget, seed: int, device: str, cache: Path | None = None) -> None:
@@ -96,6 +100,7 @@ class Course:
         self.labels = torch.from_numpy(self.train.y).to(self.device)
         self.generator = torch.Generator().manual_seed(seed)
         self.distillation: Distillation | None = None
+        self.origin: nn.Module | None = None
         self._trained: dict[int, nn.Module] = {}
 
     def trained(self, epochs: int | None = None) -> nn.Module:
@@ -122,16 +127,22 @@ class Course:
         return model.eval()
 
     def taught(self, teacher: nn.Module) -> Course:
-        """The same course, learning from a trained network too; its images come in another order than the seed's."""
+        """The same course, learning from a trained network too."""
         other = copy.copy(self)
         other.distillation = Distillation(nn.functional.cross_entropy, teacher)
+        return other
+
+    def continued(self, origin: nn.Module) -> Course:
+        """The same course for searches that start from a trained network; images come in another order than its."""
+        other = copy.copy(self)
+        other.origin = origin
         other.generator = torch.Generator().manual_seed(self.seed + 1)
         torch.manual_seed(self.seed + 1)
         return other
 
     def start(self) -> nn.Module:
-        """What a search starts from: a fresh network, or a copy of the teacher."""
-        return self.network() if self.distillation is None else copy.deepcopy(self.distillation.teacher)
+        """What a search starts from: a fresh network, or a copy of the trained one."""
+        return self.network() if self.origin is None else copy.deepcopy(self.origin)
 
     def network(self, width: float = 1.0) -> ResNet8:
         """A fresh ResNet8, the same for the same seed and width."""
@@ -196,9 +207,11 @@ class Course:
             yield batch
 
     def phases(self) -> tuple[int, int, int]:
-        """Last epochs of warm-up, search and fine-tuning; a trained start needs no warm-up."""
+        """Last epochs of warm-up, search and fine-tuning; a trained start needs no warm-up, and a shorter search."""
         total = self.budget.epochs
-        warmup = max(1, round(WARMUP * total)) if self.distillation is None else 0
+        if self.origin is not None:
+            return 0, max(1, round(CONTINUED * total)), total
+        warmup = max(1, round(WARMUP * total))
         return warmup, warmup + max(1, round(SEARCH * total)), total
 
     def point(self, method: str, setting: float | str, model: nn.Module, started: float, **details: Any) -> Point:
@@ -273,7 +286,7 @@ def _narrowed(width: float, course: Course) -> Point:
 
 
 def longer(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called alike
-    """The seed trained for the epochs of a teacher and of what learns from it together."""
+    """The seed trained for the epochs of a seed and of what starts from it together."""
     return [Job(LONGER, 2, _longer)]
 
 
@@ -299,7 +312,8 @@ def arguments(description: str, name: str) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="instead of the budget's")
     parser.add_argument("--images", type=int, help="training images, instead of the budget's")
     parser.add_argument("--test-images", type=int, help="test images, instead of the budget's")
-    parser.add_argument("--taught", action="store_true", help="searched networks start and learn from the trained seed")
+    parser.add_argument("--from-seed", action="store_true", help="searched networks start from the trained seed")
+    parser.add_argument("--taught", action="store_true", help="with --from-seed: and learn from its answers")
     parser.add_argument("--cache", type=Path, help="folder that keeps trained seeds")
     parser.add_argument("--only", nargs="+", help="networks such as width-1.0, pit-0.2 or supernet-0.3")
     parser.add_argument(
@@ -327,9 +341,14 @@ def run(description: str, name: str, plans: Sequence[Callable[[Budget], list[Job
         images=given.images or budget.images,
         test_images=given.test_images or budget.test_images,
     )
-    wanted = [uniform_widths, *([longer] if given.taught else []), *plans]
+    wanted = [uniform_widths, *([longer] if given.from_seed else []), *plans]
     jobs = [job for plan in wanted for job in plan(budget) if given.only is None or job.key in given.only]
-    named = {"data": given.data.name, "budget": {"name": given.budget, **asdict(budget)}, "taught": given.taught}
+    named = {
+        "data": given.data.name,
+        "budget": {"name": given.budget, **asdict(budget)},
+        "from_seed": given.from_seed,
+        "taught": given.taught,
+    }
     conditions = json.loads(json.dumps(named))
     known = [point for path in (given.out, *given.reuse) for point in _read(path, conditions)]
     points: list[Point] = []
@@ -339,8 +358,7 @@ def run(description: str, name: str, plans: Sequence[Callable[[Budget], list[Job
         for job in jobs:
             done = [p for p in known if (p.method, p.setting, p.seed) == (job.method, job.setting, seed)]
             if not done:
-                taught = given.taught and job.method not in ("width", LONGER)
-                done = [job.work(course.taught(course.trained()) if taught else course)]
+                done = [job.work(course if job.method in ("width", LONGER) else _searching(course, given))]
             points.append(done[0])
             document = {
                 "benchmark": name,
@@ -356,6 +374,13 @@ def run(description: str, name: str, plans: Sequence[Callable[[Budget], list[Job
                 "points": [asdict(point) for point in points],
             }
             given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _searching(course: Course, given: argparse.Namespace) -> Course:
+    """The course of searched networks."""
+    if given.from_seed:
+        course = course.continued(course.trained())
+    return course.taught(course.trained()) if given.taught else course
 
 
 def _read(path: Path, conditions: dict[str, Any]) -> list[Point]:

@@ -15,8 +15,8 @@ from pareto_points import Point
 
 from plinio_deploy import PIT, regularizers
 
-TARGET = "24 kB"
-"""Of the DUCCIO run: 31 % of the seed."""
+TARGETS = "24 kB", "34 kB"
+"""Of the DUCCIO runs: 31 % of the seed, and what the paper's PIT reaches without loss: 44 %."""
 
 
 BETWEEN = (0.2,)
@@ -69,8 +69,8 @@ def strengths(budget: Budget) -> list[Job]:
 
 
 def targets(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called alike
-    """One search towards `TARGET`."""
-    return [Job("pit-duccio", TARGET, partial(prune, "pit-duccio", TARGET))]
+    """One search towards each of `TARGETS`."""
+    return [Job("pit-duccio", target, partial(prune, "pit-duccio", target)) for target in TARGETS]
 
 
 if __name__ == "__main__":

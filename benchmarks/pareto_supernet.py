@@ -3,8 +3,8 @@
 
 Each 3x3 convolution in the residual blocks gets the alternatives of the recipe `ic`: depthwise-separable ones. What is
 selected starts again from random weights, in the epochs that are left: those that learned in turns, beside branches
-that are gone, and under a normalization of all of them together, are a worse start than none. Only with ``--taught`` it
-goes on: there alternatives start as the nearest to the trained seed's layers.
+that are gone, and under a normalization of all of them together, are a worse start than none. Only with
+``--from-seed`` it goes on: there alternatives start as the nearest to the trained seed's layers.
 
     python benchmarks/pareto_supernet.py --data DIR --budget small --reuse benchmarks/results/pareto_pit.json
 """
@@ -69,20 +69,20 @@ def search(course: Course, model: nn.Module, strength: float, warmup: int, last:
 
 
 def choose(course: Course, strength: float) -> tuple[nn.Module, dict[str, Any]]:
-    """Select; the selected network, with random weights unless it was taught, and what was chosen."""
+    """Select; the selected network, with random weights unless it started from a trained one, and what was chosen."""
     warmup, last, *_ = ends(course)
     start = in_place_of(course.start(), SEARCHED)
-    if course.distillation is not None:
+    if course.origin is not None:
         start_alternatives(start)
     nas = search(course, start, strength, warmup, last)
     found = nas.eval().export()
     details = {"chosen": {name: module.best_index for name, module in nas.named_choices()}}
-    return found if course.distillation is not None else restarted(found, course.seed), details
+    return found if course.origin is not None else restarted(found, course.seed), details
 
 
 def span(course: Course, start: int) -> tuple[int, int]:
     """The cosine of what was selected: its own if it starts again at an epoch, else that of all epochs."""
-    return (start if course.distillation is None else 0), course.budget.epochs
+    return (start if course.origin is None else 0), course.budget.epochs
 
 
 def restarted(model: nn.Module, seed: int) -> nn.Module:

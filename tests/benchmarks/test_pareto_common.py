@@ -22,7 +22,7 @@ def test_points_are_taken_over_from_runs_under_the_same_conditions(tmp_path: Pat
     assert _read(tmp_path / "none.json", {}) == []
 
 
-def test_a_trained_seed_is_kept_and_what_it_teaches_starts_from_it(tmp_path: Path) -> None:
+def test_a_trained_seed_is_kept_and_searches_may_start_from_it(tmp_path: Path) -> None:
     data, budget = tmp_path / "data", Budget(None, None, 2, (1.0,), (1.0,), batch=8)
     data.mkdir()
     rng = np.random.default_rng(0)
@@ -36,8 +36,8 @@ def test_a_trained_seed_is_kept_and_what_it_teaches_starts_from_it(tmp_path: Pat
     longer = course.trained(4)
     assert not all(torch.equal(a, b) for a, b in zip(seed.parameters(), longer.parameters(), strict=True))
     assert len(list((tmp_path / "cache").iterdir())) == 2
-    started = course.taught(seed).start()
+    started = course.continued(seed).start()
     assert started is not seed
     assert all(torch.equal(a, b) for a, b in zip(seed.parameters(), started.parameters(), strict=True))
     assert course.phases()[0] == 1
-    assert course.taught(seed).phases()[0] == 0
+    assert course.continued(seed).phases()[0] == 0

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of benchmarks/README.md are those of the committed results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
+MIXED = {
+    "per channel, 0 to 8 bits": "channel",
+    "per layer, 2 to 8 bits": "layer",
+    "fixed": "fixed",
+    "chain": "chain",
+    "longer": "longer",
+}
+"""First word of the keys of a table's rows."""
+
+
+def result(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FOLDER / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "title"),
+    [
+        ("pareto_pit", "pit", "PIT"),
+        ("pareto_supernet", "supernet", "SuperNet"),
+        ("pareto_supernet", "supernet-pit", "SuperNet, then PIT"),
+    ],
+)
+def test_fronts(name: str, method: str, title: str) -> None:
+    rows = result(name)["comparison"][method]["at_equal_size"]
+    assert [row["size_fraction"] for row in rows] == [0.25, 0.4, 0.6]
+    cells = " | ".join(f"{row['accuracy']:.1f} (+{row['gain']:.1f})" for row in rows)
+    assert f"| {title} | {cells} |" in PAGE
+    assert all(row["gain"] > 0 for row in rows), "each front is above uniform width"
+
+
+def test_a_search_towards_a_size_ends_near_it() -> None:
+    (point,) = [point for point in result("pareto_pit")["points"] if point["method"] == "pit-duccio"]
+    reached = point["details"]["size_bytes_before_settling"] / 1e3
+    assert f"ends its search at {reached:.1f} kB" in PAGE
+    assert reached == pytest.approx(24, rel=0.03)
+
+
+def test_searches_from_a_trained_seed() -> None:
+    shown = {
+        "width": "seed",
+        "longer": "seed, 144 epochs",
+        "pit-duccio": "PIT, DUCCIO at 34 kB",
+        "supernet": "SuperNet",
+    }
+    for name in ("pareto_pit_from_seed", "pareto_supernet_from_seed"):
+        points = result(name)["points"]
+        size = points[0]["size_bytes"]
+        for point in points:
+            less = 100 * (1 - point["size_bytes"] / size)
+            row = f"| {shown[point['method']]} | {point['size_bytes'] / 1e3:.2f} kB | {less:.1f} % | "
+            assert row + f"{point['accuracy']:.2f} % |" in PAGE
+
+
+@pytest.mark.parametrize("name", ["accuracy_ic", "accuracy_fashion"])
+def test_mixed_precision(name: str) -> None:
+    found = result(name)
+    assert f"{found['seed_accuracy']:.2f}" in PAGE
+    for title, first in MIXED.items():
+        for key, row in found["rows"].items():
+            if key.partition("-")[0] == first:
+                kilobytes = f"{row['weights_bytes'] / 1e3:.2f} kB"
+                assert f"| {found['data']} | {title} | {kilobytes} | {row['accuracy']:.2f} % |" in PAGE
