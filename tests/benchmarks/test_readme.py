@@ -74,3 +74,14 @@ def test_mixed_precision(name: str) -> None:
             if key.partition("-")[0] == first:
                 kilobytes = f"{row['weights_bytes'] / 1e3:.2f} kB"
                 assert f"| {found['data']} | {title} | {kilobytes} | {row['accuracy']:.2f} % |" in PAGE
+
+
+def test_exactness() -> None:
+    rows = result("exactness")["rows"]
+    differing = sum(row["differing_codes"] > 0 for row in rows)
+    assert f"of {len(rows)} networks, {differing} have a tensor" in PAGE
+    assert all(row["agreement"] == 1 for row in rows)
+    assert max(max(row["max_lsb"], row["max_lsb_float32"]) for row in rows) == 1
+    compared = [found for row in rows for found in row["targets"].values()]
+    assert len(compared) >= 10 * 6
+    assert not any(found["differing_tensors"] for found in compared)
