@@ -72,7 +72,7 @@ WARMUP, SEARCH = 0.2, 0.5
 """Shares of the epochs; the rest is fine-tuning."""
 
 CONTINUED = 0.4
-"""The share of a search that starts from a trained network."""
+"""Share of the epochs that a search takes if it starts from a trained network."""
 
 
 class Course:
