@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from integer_judgement import integer_accuracy, weights_bytes, widths
-from pareto_common import BUDGETS, Course, plain_optimizer, say, search_optimizers
+from pareto_course import BUDGETS, Course, plain_optimizer, say, search_optimizers
 from pareto_pit import search as search_channels
 from pareto_supernet import search as search_layers
 from torch import nn

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pareto_common import Course
+from pareto_course import Course
 
 from plinio_deploy import host, interpreter
 from plinio_deploy.integerize.exact import ExactNetwork

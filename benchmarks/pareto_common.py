@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the Pareto benchmarks share: data, training at an equal budget, points, fronts, and the JSON they leave.
-
-Every network gets the same number of epochs from its random initialisation to its last figure: the seed, each uniformly
-narrowed seed, and each searched network (warm-up, search and fine-tuning together). All follow a cosine of the
-learning rate, see the same augmented images, and are judged on the same test images.
+"""What the Pareto benchmarks share: seeds and narrowed ones, the command line, and the JSON they leave.
 
 With ``--from-seed`` searched networks start from the trained seed, for as many epochs as it has had, and with
 ``--taught`` they also learn from its answers besides the labels; the seed and its narrowed copies never do. They are
@@ -13,242 +9,17 @@ then set against a seed that was trained for the epochs of both, too.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
-import math
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from optimizers import MuonAdam
+from pareto_course import BUDGETS, Budget, Course, plain_optimizer, say
 from pareto_points import LONGER, Point, compare
-from torch import Tensor, nn
-
-from plinio_deploy import PIT, cost
-from plinio_deploy.recipe import Split
-from plinio_deploy.recipes import npz
-from plinio_deploy.recipes.augment import shift_and_mirror
-from plinio_deploy.recipes.models import ResNet8
-from plinio_deploy.search import training
-from plinio_deploy.search.distillation import Distillation
-
-COSTS = {"size": cost.params_bit, "macs": cost.ops_no_bias, "ram": cost.peak_ram}
-"""Weights at 8 bits, in bits; multiply-accumulates; bytes of activations at 8 bits."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long everything takes.
-
-    Attributes:
-        images: of the training set; None for all.
-        test_images: of the test set; None for all.
-        epochs: for each network, all phases together.
-        strengths: of the regularizer, relative to the seed's cost.
-        widths: of the uniformly narrowed seeds.
-        batch: images per step.
-    """
-
-    images: int | None
-    test_images: int | None
-    epochs: int
-    strengths: tuple[float, ...]
-    widths: tuple[float, ...]
-    batch: int = 128
-
-
-BUDGETS = {
-    "smoke": Budget(256, 256, 4, (1.0,), (0.5, 1.0), 64),
-    "small": Budget(5000, 2000, 24, (0.1, 0.3, 1.0, 3.0), (0.35, 0.5, 0.7, 1.0)),
-    "full": Budget(None, None, 60, (0.1, 0.3, 1.0, 2.0, 4.0), (0.25, 0.35, 0.5, 0.7, 1.0)),
-}
-
-WARMUP, SEARCH = 0.2, 0.5
-"""Shares of the epochs; the rest is fine-tuning."""
-
-CONTINUED = 0.4
-"""Share of the epochs that a search takes if it starts from a trained network."""
-
-
-class Course:
-    """Data and training of one run.
-
-    Args:
-        folder: npz files of 10 classes of images.
-        budget: see `Budget`.
-        seed: of initialisation, order and augmentation.
-        device: where to train.
-        cache: folder that keeps trained seeds, if any.
-
-    Attributes:
-        distillation: to learn from a trained network too; ``None`` for the labels alone.
-        origin: what searches start from; ``None`` for fresh networks.
-    """
-
-    def __init__(self, folder: Path, budget: Budget, seed: int, device: str, cache: Path | None = None) -> None:
-        data = npz.load(folder, val_fraction=0.02)
-        self.budget, self.seed, self.device, self.cache = budget, seed, torch.device(device), cache
-        self.train = _first(data.train, budget.images)
-        self.test = _first(data.test, budget.test_images)
-        self.shape = tuple(self.train.x.shape[1:])
-        self.images = torch.from_numpy(self.train.x).to(self.device)
-        self.labels = torch.from_numpy(self.train.y).to(self.device)
-        self.generator = torch.Generator().manual_seed(seed)
-        self.distillation: Distillation | None = None
-        self.origin: nn.Module | None = None
-        self._trained: dict[int, nn.Module] = {}
-
-    def trained(self, epochs: int | None = None) -> nn.Module:
-        """The seed after all epochs, or after another number of them, on a cosine of its own.
-
-        Kept in the cache, and taken from there if it lies there. Not to be changed: copy it.
-        """
-        count = epochs or self.budget.epochs
-        if count not in self._trained:
-            self._trained[count] = self._train_seed(count)
-        return self._trained[count]
-
-    def _train_seed(self, epochs: int) -> nn.Module:
-        model = self.network()
-        folder = self.cache
-        path = None if folder is None else folder / f"seed-muon-{self.seed}-{epochs}-{len(self.train)}.pt"
-        if path is not None and path.is_file():
-            model.load_state_dict(torch.load(path, weights_only=True))
-            return model.eval()
-        self.fit(model, 0, epochs, plain_optimizer(model), span=(0, epochs))
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(model.state_dict(), path)
-        return model.eval()
-
-    def taught(self, teacher: nn.Module) -> Course:
-        """The same course, learning from a trained network too."""
-        other = copy.copy(self)
-        other.distillation = Distillation(nn.functional.cross_entropy, teacher)
-        return other
-
-    def continued(self, origin: nn.Module) -> Course:
-        """The same course for searches that start from a trained network; images come in another order than its."""
-        other = copy.copy(self)
-        other.origin = origin
-        other.generator = torch.Generator().manual_seed(self.seed + 1)
-        torch.manual_seed(self.seed + 1)
-        return other
-
-    def start(self) -> nn.Module:
-        """What a search starts from: a fresh network, or a copy of the trained one."""
-        return self.network() if self.origin is None else copy.deepcopy(self.origin)
-
-    def network(self, width: float = 1.0) -> ResNet8:
-        """A fresh ResNet8, the same for the same seed and width."""
-        torch.manual_seed(self.seed)
-        self.generator.manual_seed(self.seed)
-        return ResNet8(classes=10, channels=self.shape[0], width=width).to(self.device)
-
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch: shuffled, shifted by up to 4 pixels, mirrored by chance."""
-        order = torch.randperm(len(self.images), generator=self.generator).to(self.device)
-        # Batch norm wants more than one image: a remainder of one is dropped.
-        for chosen in torch.split(order, self.budget.batch):
-            if len(chosen) > 1:
-                yield shift_and_mirror(self.images[chosen], self.generator), self.labels[chosen]
-
-    def fit(
-        self,
-        model: Any,
-        first: int,
-        last: int,
-        optimizer: Any,
-        each: Callable[[int], Any] | None = None,
-        regularizer: Any = None,
-        span: tuple[int, int] | None = None,
-    ) -> None:
-        """Train from epoch ``first`` up to, not including, ``last`` of the budget's epochs.
-
-        Args:
-            model: plain, or under search.
-            first: epoch in the cosine.
-            last: the one after the last.
-            optimizer: whose groups have an ``initial_lr``, or `training.Optimizers` with such a one for the weights;
-                that of the masks keeps its learning rate.
-            each: called with the number of every epoch before it.
-            regularizer: of the search.
-            span: first epoch of the cosine and the one after its last; all epochs by default.
-        """
-        net = optimizer.net if isinstance(optimizer, training.Optimizers) else optimizer
-        start, end = span or (0, self.budget.epochs)
-        for epoch in range(first, last):
-            if each is not None:
-                each(epoch - first)
-            batches = self._paced(net, epoch - start, end - start)
-            both = self.distillation
-            training.train_epoch(
-                model,
-                batches if both is None else both.batches(batches),
-                both or nn.functional.cross_entropy,
-                optimizer,
-                regularizer=regularizer,
-                epoch=epoch - first,
-                n_epochs=last - first,
-            )
-
-    def _paced(self, optimizer: torch.optim.Optimizer, epoch: int, epochs: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch, with the learning rate set before every batch."""
-        steps = math.ceil(len(self.images) / self.budget.batch)
-        for step, batch in enumerate(self.batches()):
-            done = (epoch + step / steps) / epochs
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * 0.5 * (1 + math.cos(math.pi * done)) * min(1.0, done / RISE + 1e-3)
-            yield batch
-
-    def phases(self) -> tuple[int, int, int]:
-        """Last epochs of warm-up, search and fine-tuning; a trained start needs no warm-up, and a shorter search."""
-        total = self.budget.epochs
-        if self.origin is not None:
-            return 0, max(1, round(CONTINUED * total)), total
-        warmup = max(1, round(WARMUP * total))
-        return warmup, warmup + max(1, round(SEARCH * total)), total
-
-    def point(self, method: str, setting: float | str, model: nn.Module, started: float, **details: Any) -> Point:
-        """Judge a trained plain network."""
-        use = PIT(model, cost=COSTS, input_shape=self.shape, full_cost=True, autoconvert_layers=False)
-        size, macs, ram = (use.get_cost(name).item() for name in COSTS)
-        seconds = time.monotonic() - started
-        found = Point(method, setting, self.seed, size / 8, macs, ram, self.accuracy(model), seconds, details)
-        sizes = f"{size / 8e3:7.2f} kB  {macs / 1e6:6.2f} MMAC"
-        say(f"{method:13} {setting!s:>8}  {sizes}  {found.accuracy:6.2f} %  {seconds:6.0f} s")
-        return found
-
-    @torch.no_grad()
-    def accuracy(self, model: nn.Module) -> float:
-        """Percent of the test images."""
-        model.eval()
-        x, y = torch.from_numpy(self.test.x), torch.from_numpy(self.test.y)
-        answers = torch.cat([model(images.to(self.device)).argmax(1).cpu() for images in torch.split(x, 256)])
-        return 100.0 * (answers == y).float().mean().item()
-
-
-RISE = 0.02
-"""Share of a cosine in which the learning rate rises."""
-
-NAS_RATE = 1e-2
-
-
-def plain_optimizer(model: nn.Module, scale: float = 1.0) -> torch.optim.Optimizer:
-    """The one that weights under search get too; ``scale`` multiplies its learning rates."""
-    return MuonAdam(model.parameters(), scale)
-
-
-def search_optimizers(model: Any, scale: float = 1.0) -> training.Optimizers:
-    """For weights, and for masks and selections."""
-    return training.Optimizers(
-        MuonAdam(model.net_parameters(), scale), torch.optim.Adam(list(model.nas_parameters()), lr=NAS_RATE)
-    )
 
 
 @dataclass(frozen=True)
@@ -293,12 +64,6 @@ def longer(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called 
 def _longer(course: Course) -> Point:
     started = time.monotonic()
     return course.point(LONGER, 2, course.trained(2 * course.budget.epochs), started)
-
-
-def say(text: str) -> None:
-    """A line of progress."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
 
 
 def arguments(description: str, name: str) -> argparse.Namespace:
@@ -392,7 +157,3 @@ def _read(path: Path, conditions: dict[str, Any]) -> list[Point]:
         say(f"{path}: other data or another budget; its points are not used")
         return []
     return [Point(**point) for point in document["points"]]
-
-
-def _first(split: Split, count: int | None) -> Split:
-    return split if count is None else Split(split.x[:count], split.y[:count])

@@ -10,7 +10,8 @@ import time
 from functools import partial
 from typing import Any
 
-from pareto_common import COSTS, Budget, Course, Job, plain_optimizer, run, search_optimizers
+from pareto_common import Job, run
+from pareto_course import COSTS, Budget, Course, plain_optimizer, search_optimizers
 from pareto_points import Point
 
 from plinio_deploy import PIT, regularizers

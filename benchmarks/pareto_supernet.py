@@ -16,7 +16,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from pareto_common import COSTS, Budget, Course, Job, plain_optimizer, run, search_optimizers
+from pareto_common import Job, run
+from pareto_course import COSTS, Budget, Course, plain_optimizer, search_optimizers
 from pareto_pit import search as search_channels
 from pareto_points import Point
 from torch import nn
