@@ -45,6 +45,13 @@ WARM_UP, SELECTED, PRUNED, MIXED, CHAIN_EPOCHS = 1, 4, 8, 12, 24
 SELECTION_STRENGTH = 0.2
 """Of the selection of layers in a chain, relative to the seed's cost."""
 
+FRESH = 0.1, 0.14, 0.22, 0.32, 0.8, 0.86
+"""Shares of the compute at which phases of a chain from random weights end: plain training, that of alternatives, their
+selection, pruning, training anew and the search of widths; fine-tuning is last."""
+
+FRESH_STRENGTH = 1.0
+"""Of the selection of layers in a chain from random weights."""
+
 KEPT = 0.92
 """Share of the selected weights that a chain's pruning of channels leaves."""
 
@@ -99,6 +106,12 @@ class Task:
         course.budget = replace(self.course.budget, epochs=epochs)
         course.generator = torch.Generator().manual_seed(self.given.seed + 1)
         torch.manual_seed(self.given.seed + 1)
+        return course
+
+    def afresh(self) -> Course:
+        """The same data and budget as the seed's, in compute."""
+        course = copy.copy(self.course)
+        course.equal_compute = True
         return course
 
     def calibration(self) -> list[Any]:
@@ -196,13 +209,13 @@ def mixed(
         else regularizers.DUCCIO({"size": limit}, task_loss=1.0)
     )
     first, searched_to, last = span
-    course.fit(mps, first, searched_to, search_optimizers(mps, scale), regularizer=price)
+    course.fit(mps, first, searched_to, search_optimizers(mps, scale), regularizer=price, like=model)
     if limit is not None:
         mps.settle(limit, "size")
     mps.correct_biases(course.images[:1024])
     qnet = mps.eval().export()
     after = integer_accuracy(integerize(qnet.eval(), "ic"), course)
-    course.fit(qnet, searched_to, last, plain_optimizer(qnet, scale))
+    course.fit(qnet, searched_to, last, plain_optimizer(qnet, scale), like=model)
     return qnet, after
 
 
@@ -244,20 +257,38 @@ def chained(task: Task, limit: str) -> Row:
     course = task.further(CHAIN_EPOCHS).taught(task.seed_model)
     start = in_place_of(copy.deepcopy(task.seed_model), SEARCHED)
     start_alternatives(start)
-    nas = search_layers(course, start, SELECTION_STRENGTH, WARM_UP, SELECTED)
+    nas = search_layers(course, start, SELECTION_STRENGTH, 0, WARM_UP, SELECTED)
     say(f"selected: { {name: module.best_index for name, module in nas.named_choices()} }")
-    model = prune(course, nas.eval().export())
+    model = prune(course, nas.eval().export(), SELECTED, PRUNED)
     qnet, after = mixed(task, course, model, (PRUNED, MIXED, CHAIN_EPOCHS), 1.0, limit)
     return task.row("chain", limit, qnet, after, started, same_layers=False)
 
 
-def prune(course: Course, model: nn.Module) -> nn.Module:
-    """Without the channels that matter least."""
+def fresh(task: Task, limit: str) -> Row:
+    """The same chain from random weights, in as much compute as the seed has had: nobody has taught it."""
+    started = time.monotonic()
+    course = task.afresh()
+    grown, warm, selected, pruned, firm, mixed_to = (round(share * task.given.epochs) for share in FRESH)
+    start = course.network()
+    course.fit(start, 0, grown, plain_optimizer(start))
+    start = in_place_of(start, SEARCHED)
+    start_alternatives(start)
+    nas = search_layers(course, start, FRESH_STRENGTH, grown, warm, selected)
+    say(f"selected: { {name: module.best_index for name, module in nas.named_choices()} }")
+    model = prune(course, nas.eval().export(), selected, pruned)
+    course.fit(model, pruned, firm, plain_optimizer(model))
+    say(f"before quantization: {course.accuracy(model):.2f} %")
+    qnet, after = mixed(task, course, model, (firm, mixed_to, task.given.epochs), 1.0, limit)
+    return task.row("chain, fresh", limit, qnet, after, started, same_layers=False)
+
+
+def prune(course: Course, model: nn.Module, first: int, last: int) -> nn.Module:
+    """Without the channels that matter least, between two epochs."""
     weights = sum(parameter.numel() for parameter in model.parameters() if parameter.dim() > 1)
     limit = f"{KEPT * weights / 1e3:.2f} kB"
     price = regularizers.DUCCIO({"size": limit}, task_loss=1.0)
     found: nn.Module
-    found, _ = search_channels(course, model, price, SELECTED, PRUNED, limit)
+    found, _ = search_channels(course, model, price, first, last, limit)
     say(f"pruned to {limit}: {course.accuracy(found):.2f} %")
     return found
 
@@ -279,6 +310,7 @@ def plans(task: Task, strengths: Sequence[float], limits: Sequence[str]) -> dict
     found["longer"] = partial(longer, task)
     for limit in limits:
         found[f"chain-{limit}".replace(" ", "")] = partial(chained, task, limit)
+        found[f"fresh-{limit}".replace(" ", "")] = partial(fresh, task, limit)
     for bits in (8, 4, 2):
         found[f"fixed-{bits}"] = partial(fixed, task, bits, 8, total)
     return found

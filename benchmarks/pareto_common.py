@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the Pareto benchmarks share: seeds and narrowed ones, the command line, and the JSON they leave.
 
-With ``--from-seed`` searched networks start from the trained seed, for as many epochs as it has had, and with
-``--taught`` they also learn from its answers besides the labels; the seed and its narrowed copies never do. They are
-then set against a seed that was trained for the epochs of both, too.
+Narrowed seeds are what searches are held against.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from typing import Any
 
 import torch
 from pareto_course import BUDGETS, Budget, Course, plain_optimizer, say
-from pareto_points import LONGER, Point, compare
+from pareto_points import Point, compare
 
 
 @dataclass(frozen=True)
@@ -56,16 +54,6 @@ def _narrowed(width: float, course: Course) -> Point:
     return course.point("width", width, model, started)
 
 
-def longer(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called alike
-    """The seed trained for the epochs of a seed and of what starts from it together."""
-    return [Job(LONGER, 2, _longer)]
-
-
-def _longer(course: Course) -> Point:
-    started = time.monotonic()
-    return course.point(LONGER, 2, course.trained(2 * course.budget.epochs), started)
-
-
 def arguments(description: str, name: str) -> argparse.Namespace:
     """What both benchmarks take on the command line."""
     parser = argparse.ArgumentParser(description=description)
@@ -77,8 +65,11 @@ def arguments(description: str, name: str) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="instead of the budget's")
     parser.add_argument("--images", type=int, help="training images, instead of the budget's")
     parser.add_argument("--test-images", type=int, help="test images, instead of the budget's")
-    parser.add_argument("--from-seed", action="store_true", help="searched networks start from the trained seed")
-    parser.add_argument("--taught", action="store_true", help="with --from-seed: and learn from its answers")
+    parser.add_argument(
+        "--equal-compute",
+        action="store_true",
+        help="networks with fewer multiply-accumulates train for more epochs",
+    )
     parser.add_argument("--cache", type=Path, help="folder that keeps trained seeds")
     parser.add_argument("--only", nargs="+", help="networks such as width-1.0, pit-0.2 or supernet-0.3")
     parser.add_argument(
@@ -106,24 +97,24 @@ def run(description: str, name: str, plans: Sequence[Callable[[Budget], list[Job
         images=given.images or budget.images,
         test_images=given.test_images or budget.test_images,
     )
-    wanted = [uniform_widths, *([longer] if given.from_seed else []), *plans]
-    jobs = [job for plan in wanted for job in plan(budget) if given.only is None or job.key in given.only]
+    jobs = [
+        job for plan in [uniform_widths, *plans] for job in plan(budget) if given.only is None or job.key in given.only
+    ]
     named = {
         "data": given.data.name,
         "budget": {"name": given.budget, **asdict(budget)},
-        "from_seed": given.from_seed,
-        "taught": given.taught,
+        "equal_compute": given.equal_compute,
     }
     conditions = json.loads(json.dumps(named))
     known = [point for path in (given.out, *given.reuse) for point in _read(path, conditions)]
     points: list[Point] = []
     given.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in given.seeds:
-        course = Course(given.data, budget, seed, given.device, given.cache)
+        course = Course(given.data, budget, seed, given.device, given.cache, given.equal_compute)
         for job in jobs:
             done = [p for p in known if (p.method, p.setting, p.seed) == (job.method, job.setting, seed)]
             if not done:
-                done = [job.work(course if job.method in ("width", LONGER) else _searching(course, given))]
+                done = [job.work(course)]
             points.append(done[0])
             document = {
                 "benchmark": name,
@@ -139,13 +130,6 @@ def run(description: str, name: str, plans: Sequence[Callable[[Budget], list[Job
                 "points": [asdict(point) for point in points],
             }
             given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-
-
-def _searching(course: Course, given: argparse.Namespace) -> Course:
-    """The course of searched networks."""
-    if given.from_seed:
-        course = course.continued(course.trained())
-    return course.taught(course.trained()) if given.taught else course
 
 
 def _read(path: Path, conditions: dict[str, Any]) -> list[Point]:

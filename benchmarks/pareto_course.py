@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data and training of the Pareto benchmarks.
 
-Every network gets the same number of epochs from its random initialisation to its last figure: the seed, each uniformly
-narrowed seed, and each searched network (warm-up, search and fine-tuning together). All follow a cosine of the
-learning rate, see the same augmented images, and are judged on the same test images.
+Every network has the same budget from its random initialisation to its last figure: the seed, each uniformly narrowed
+seed, and each searched network (warm-up, search and fine-tuning together). The budget is a number of epochs, or as much
+computation as that many epochs of the seed (what Z. Liu et al., "Rethinking the Value of Network Pruning", ICLR 2019,
+call Scratch-E and Scratch-B). All follow one cosine of the learning rate over it, see the images augmented alike,
+and are judged on the same test images.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from plinio_deploy.recipes.augment import shift_and_mirror
 from plinio_deploy.recipes.models import ResNet8
 from plinio_deploy.search import training
 from plinio_deploy.search.distillation import Distillation
+from plinio_deploy.search.methods.base import DNAS
 
 COSTS = {"size": cost.params_bit, "macs": cost.ops_no_bias, "ram": cost.peak_ram}
 """Weights at 8 bits, in bits; multiply-accumulates; bytes of activations at 8 bits."""
@@ -42,7 +45,6 @@ class Budget:
         images: of the training set; None for all.
         test_images: of the test set; None for all.
         epochs: for each network, all phases together.
-        strengths: of the regularizer, relative to the seed's cost.
         widths: of the uniformly narrowed seeds.
         batch: images per step.
     """
@@ -50,22 +52,15 @@ class Budget:
     images: int | None
     test_images: int | None
     epochs: int
-    strengths: tuple[float, ...]
     widths: tuple[float, ...]
     batch: int = 128
 
 
 BUDGETS = {
-    "smoke": Budget(256, 256, 4, (1.0,), (0.5, 1.0), 64),
-    "small": Budget(5000, 2000, 24, (0.1, 0.3, 1.0, 3.0), (0.35, 0.5, 0.7, 1.0)),
-    "full": Budget(None, None, 60, (0.1, 0.3, 1.0, 2.0, 4.0), (0.25, 0.35, 0.5, 0.7, 1.0)),
+    "smoke": Budget(256, 256, 4, (0.5, 1.0), 64),
+    "small": Budget(5000, None, 24, (0.35, 0.5, 0.7, 1.0)),
+    "full": Budget(None, None, 60, (0.25, 0.35, 0.5, 0.7, 1.0)),
 }
-
-WARMUP, SEARCH = 0.2, 0.5
-"""Shares of the epochs; the rest is fine-tuning."""
-
-CONTINUED = 0.4
-"""Share of the epochs that a search takes if it starts from a trained network."""
 
 
 class Course:
@@ -77,15 +72,25 @@ class Course:
         seed: of initialisation, order and augmentation.
         device: where to train.
         cache: folder that keeps trained seeds, if any.
+        equal_compute: whether epochs are the seed's, and a network that takes fewer multiply-accumulates gets as many
+            more of its own; else all get the same number.
 
     Attributes:
         distillation: to learn from a trained network too; ``None`` for the labels alone.
-        origin: what searches start from; ``None`` for fresh networks.
     """
 
-    def __init__(self, folder: Path, budget: Budget, seed: int, device: str, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        budget: Budget,
+        seed: int,
+        device: str,
+        cache: Path | None = None,
+        equal_compute: bool = False,
+    ) -> None:
         data = npz.load(folder, val_fraction=0.02)
         self.budget, self.seed, self.device, self.cache = budget, seed, torch.device(device), cache
+        self.equal_compute = equal_compute
         self.train = _first(data.train, budget.images)
         self.test = _first(data.test, budget.test_images)
         self.shape = tuple(self.train.x.shape[1:])
@@ -93,27 +98,26 @@ class Course:
         self.labels = torch.from_numpy(self.train.y).to(self.device)
         self.generator = torch.Generator().manual_seed(seed)
         self.distillation: Distillation | None = None
-        self.origin: nn.Module | None = None
-        self._trained: dict[int, nn.Module] = {}
+        self._seed_macs: float | None = None
+        self._trained: nn.Module | None = None
 
-    def trained(self, epochs: int | None = None) -> nn.Module:
-        """The seed after all epochs, or after another number of them, on a cosine of its own.
+    def trained(self) -> nn.Module:
+        """The seed after all epochs; kept in the cache, and taken from there if it lies there.
 
-        Kept in the cache, and taken from there if it lies there. Not to be changed: copy it.
+        Not to be changed: copy it.
         """
-        count = epochs or self.budget.epochs
-        if count not in self._trained:
-            self._trained[count] = self._train_seed(count)
-        return self._trained[count]
+        if self._trained is None:
+            self._trained = self._train_seed()
+        return self._trained
 
-    def _train_seed(self, epochs: int) -> nn.Module:
-        model = self.network()
+    def _train_seed(self) -> nn.Module:
+        model, epochs = self.network(), self.budget.epochs
         folder = self.cache
         path = None if folder is None else folder / f"seed-muon-{self.seed}-{epochs}-{len(self.train)}.pt"
         if path is not None and path.is_file():
             model.load_state_dict(torch.load(path, weights_only=True))
             return model.eval()
-        self.fit(model, 0, epochs, plain_optimizer(model), span=(0, epochs))
+        self.fit(model, 0, epochs, plain_optimizer(model))
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(model.state_dict(), path)
@@ -124,18 +128,6 @@ class Course:
         other = copy.copy(self)
         other.distillation = Distillation(nn.functional.cross_entropy, teacher)
         return other
-
-    def continued(self, origin: nn.Module) -> Course:
-        """The same course for searches that start from a trained network; images come in another order than its."""
-        other = copy.copy(self)
-        other.origin = origin
-        other.generator = torch.Generator().manual_seed(self.seed + 1)
-        torch.manual_seed(self.seed + 1)
-        return other
-
-    def start(self) -> nn.Module:
-        """What a search starts from: a fresh network, or a copy of the trained one."""
-        return self.network() if self.origin is None else copy.deepcopy(self.origin)
 
     def network(self, width: float = 1.0) -> ResNet8:
         """A fresh ResNet8, the same for the same seed and width."""
@@ -159,8 +151,8 @@ class Course:
         optimizer: Any,
         each: Callable[[int], Any] | None = None,
         regularizer: Any = None,
-        span: tuple[int, int] | None = None,
-    ) -> None:
+        like: nn.Module | None = None,
+    ) -> int:
         """Train from epoch ``first`` up to, not including, ``last`` of the budget's epochs.
 
         Args:
@@ -171,14 +163,18 @@ class Course:
                 that of the masks keeps its learning rate.
             each: called with the number of every epoch before it.
             regularizer: of the search.
-            span: first epoch of the cosine and the one after its last; all epochs by default.
+            like: a plain network that takes as many multiply-accumulates, if the model is none.
+
+        Returns:
+            How many times the images were seen: ``last - first``, or more at equal compute.
         """
         net = optimizer.net if isinstance(optimizer, training.Optimizers) else optimizer
-        start, end = span or (0, self.budget.epochs)
-        for epoch in range(first, last):
+        share = self.share(model if like is None else like)
+        count = int((last - first) / share)
+        for epoch in range(count):
             if each is not None:
-                each(epoch - first)
-            batches = self._paced(net, epoch - start, end - start)
+                each(epoch)
+            batches = self._paced(net, first + epoch * share, share)
             both = self.distillation
             training.train_epoch(
                 model,
@@ -186,31 +182,49 @@ class Course:
                 both or nn.functional.cross_entropy,
                 optimizer,
                 regularizer=regularizer,
-                epoch=epoch - first,
-                n_epochs=last - first,
+                epoch=epoch,
+                n_epochs=count,
             )
+        return count
 
-    def _paced(self, optimizer: torch.optim.Optimizer, epoch: int, epochs: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch, with the learning rate set before every batch."""
+    def share(self, model: nn.Module) -> float:
+        """What one epoch takes of the budget: at equal compute, the multiply-accumulates over those of the seed.
+
+        A network under search counts as the seed, which is at least what it takes: of alternatives that are taken in
+        turns the layer that was there is the longest, and masks leave it as it was.
+        """
+        if not self.equal_compute or isinstance(model, DNAS):
+            return 1.0
+        if self._seed_macs is None:
+            with torch.random.fork_rng(devices=[]):
+                seed = ResNet8(classes=10, channels=self.shape[0]).to(self.device)
+            self._seed_macs = self.costs(seed)["macs"]
+        return self.costs(model)["macs"] / self._seed_macs
+
+    def _paced(self, optimizer: torch.optim.Optimizer, begin: float, length: float) -> Iterator[tuple[Tensor, Tensor]]:
+        """The images once, with the learning rate of that part of the budget set before every batch."""
         steps = math.ceil(len(self.images) / self.budget.batch)
         for step, batch in enumerate(self.batches()):
-            done = (epoch + step / steps) / epochs
+            done = (begin + length * step / steps) / self.budget.epochs
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * 0.5 * (1 + math.cos(math.pi * done)) * min(1.0, done / RISE + 1e-3)
             yield batch
 
-    def phases(self) -> tuple[int, int, int]:
-        """Last epochs of warm-up, search and fine-tuning; a trained start needs no warm-up, and a shorter search."""
-        total = self.budget.epochs
-        if self.origin is not None:
-            return 0, max(1, round(CONTINUED * total)), total
-        warmup = max(1, round(WARMUP * total))
-        return warmup, warmup + max(1, round(SEARCH * total)), total
+    def ends(self, *shares: float) -> list[int]:
+        """Where phases end, from the shares of the budget: at epochs, each of them one at least."""
+        found: list[int] = []
+        for share in shares:
+            found.append(max(round(share * self.budget.epochs), 1 + (found[-1] if found else 0)))
+        return found
+
+    def costs(self, model: nn.Module) -> dict[str, float]:
+        """`COSTS` of a plain network."""
+        use = PIT(model, cost=COSTS, input_shape=self.shape, full_cost=True, autoconvert_layers=False)
+        return {name: use.get_cost(name).item() for name in COSTS}
 
     def point(self, method: str, setting: float | str, model: nn.Module, started: float, **details: Any) -> Point:
         """Judge a trained plain network."""
-        use = PIT(model, cost=COSTS, input_shape=self.shape, full_cost=True, autoconvert_layers=False)
-        size, macs, ram = (use.get_cost(name).item() for name in COSTS)
+        size, macs, ram = self.costs(model).values()
         seconds = time.monotonic() - started
         found = Point(method, setting, self.seed, size / 8, macs, ram, self.accuracy(model), seconds, details)
         sizes = f"{size / 8e3:7.2f} kB  {macs / 1e6:6.2f} MMAC"

@@ -20,8 +20,10 @@ TARGETS = "24 kB", "34 kB"
 """Of the DUCCIO runs: 31 % of the seed; and 44 %, the size that PLiNIO's paper reports for PIT without a loss."""
 
 
-BETWEEN = (0.2,)
-"""Strengths beside the budget's, where the front is closest to the seed's accuracy."""
+STRENGTHS = 0.1, 0.2, 0.3, 1.0
+
+WARMUP, SEARCHED = 0.05, 0.2
+"""Shares of the budget at which phases end; the rest is fine-tuning. What is found early trains for longer."""
 
 
 def search(
@@ -31,13 +33,12 @@ def search(
     first: int,
     last: int,
     limit: str | None = None,
-    span: tuple[int, int] | None = None,
 ) -> Any:
     """Let PIT prune a network between two epochs; the exported network, and its size before it was made to fit."""
     # A limit is about what is built: living channels are counted then, not the sum of the masks' continuous values.
     nas = PIT(model, cost=COSTS, input_shape=course.shape, full_cost=True, discrete_cost=limit is not None)
     nas.train_net_and_nas()
-    course.fit(nas, first, last, search_optimizers(nas), regularizer=regularizer, span=span)
+    course.fit(nas, first, last, search_optimizers(nas), regularizer=regularizer, like=model)
     found = nas.get_cost("size").item() / 8
     if limit is not None:
         nas.settle(limit, "size")
@@ -47,8 +48,8 @@ def search(
 def prune(method: str, setting: float | str, course: Course) -> Point:
     """Warm-up, search, fine-tuning; a number is a strength, a text a target for DUCCIO."""
     started = time.monotonic()
-    warmup, searched, total = course.phases()
-    model = course.start()
+    warmup, searched = course.ends(WARMUP, SEARCHED)
+    model = course.network()
     course.fit(model, 0, warmup, plain_optimizer(model))
     limit = setting if isinstance(setting, str) else None
     price: Any = (
@@ -57,16 +58,16 @@ def prune(method: str, setting: float | str, course: Course) -> Point:
         else regularizers.DUCCIO({"size": limit}, task_loss=1.0)
     )
     model, size = search(course, model, price, warmup, searched, limit)
-    details = {"accuracy_after_export": course.accuracy(model)}
+    details: dict[str, Any] = {"accuracy_after_export": course.accuracy(model)}
     if limit is not None:
         details["size_bytes_before_settling"] = size
-    course.fit(model, searched, total, plain_optimizer(model))
+    details["epochs"] = searched + course.fit(model, searched, course.budget.epochs, plain_optimizer(model))
     return course.point(method, setting, model, started, **details)
 
 
-def strengths(budget: Budget) -> list[Job]:
+def strengths(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called alike
     """One search per strength."""
-    return [Job("pit", strength, partial(prune, "pit", strength)) for strength in sorted({*budget.strengths, *BETWEEN})]
+    return [Job("pit", strength, partial(prune, "pit", strength)) for strength in STRENGTHS]
 
 
 def targets(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called alike

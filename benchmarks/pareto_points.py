@@ -9,17 +9,14 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-LONGER = "longer"
-"""Method of a seed that was trained for more epochs than the others."""
-
 
 @dataclass
 class Point:
     """One trained network.
 
     Attributes:
-        method: ``width``, ``pit``, ``supernet``, ``supernet-pit``, ``pit-duccio`` or `LONGER`.
-        setting: width, strength or target; how many times the seed's epochs.
+        method: ``width``, ``pit``, ``supernet``, ``supernet-pit`` or ``pit-duccio``.
+        setting: width, strength or target.
         seed: of everything random.
         size_bytes: weights at 8 bits.
         macs: multiply-accumulates.
@@ -64,28 +61,22 @@ def at_size(kept: Sequence[tuple[float, float]], size: float) -> float | None:
 
 
 def compare(points: Sequence[Point], fractions: Sequence[float] = (0.25, 0.4, 0.6)) -> dict[str, Any]:
-    """Each method against uniform widths at three sizes, and how small it gets at the accuracy of the seed.
-
-    Likewise at the accuracy of the seed that was trained for longer, if there is one.
-    """
+    """Each method against uniform widths at three sizes, and how small it gets at the accuracy of the seed."""
     widths = [p for p in points if p.method == "width"]
     seeds = [p for p in widths if p.setting == 1.0]
     if not seeds:
         return {}
     seed_size, seed_accuracy = mean(seeds, "size_bytes"), mean(seeds, "accuracy")
     found: dict[str, Any] = {"seed": {"size_bytes": seed_size, "accuracy": seed_accuracy}}
-    goals = {"reduction_percent_at_no_loss": seed_accuracy}
-    if longer := [p for p in points if p.method == LONGER]:
-        found["seed"]["accuracy_longer"] = goals["reduction_percent_at_no_loss_longer"] = mean(longer, "accuracy")
-    for method in dict.fromkeys(p.method for p in points if p.method not in ("width", LONGER)):
+    for method in dict.fromkeys(p.method for p in points if p.method != "width"):
         own = front([p for p in points if p.method == method])
         rows = []
         for fraction in fractions:
             ours, theirs = at_size(own, fraction * seed_size), at_size(front(widths), fraction * seed_size)
             gain = None if ours is None or theirs is None else round(ours - theirs, 3)
             rows.append({"size_fraction": fraction, "accuracy": ours, "uniform_width": theirs, "gain": gain})
-        reductions = {name: _reduction(own, seed_size, accuracy) for name, accuracy in goals.items()}
-        found[method] = {"at_equal_size": rows, **reductions, "front": own}
+        reduction = _reduction(own, seed_size, seed_accuracy)
+        found[method] = {"at_equal_size": rows, "reduction_percent_at_no_loss": reduction, "front": own}
     return found
 
 

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """SuperNet, and SuperNet followed by PIT, on ResNet8 against uniform width scaling.
 
-Each 3x3 convolution in the residual blocks gets the alternatives of the recipe `ic`: depthwise-separable ones. What is
-selected starts again from random weights, in the epochs that are left: those that learned in turns, beside branches
-that are gone, and under a normalization of all of them together, are a worse start than none. Only with
-``--from-seed`` it goes on: there alternatives start as the nearest to the trained seed's layers.
+Each 3x3 convolution in the residual blocks gets the alternatives of the recipe `ic`: depthwise-separable ones. The seed
+is trained for a little first, for they start as what is nearest to its layers; what is selected goes on from there.
 
     python benchmarks/pareto_supernet.py --data DIR --budget small --reuse benchmarks/results/pareto_pit.json
 """
@@ -28,35 +26,24 @@ from plinio_deploy.recipes.ic import SEARCHED
 from plinio_deploy.recipes.supernets import in_place_of, start_alternatives
 from plinio_deploy.search import training
 
-WARMUP, SELECTED, FIRM, PRUNED = 0.08, 0.2, 0.4, 0.65
-"""Shares of the epochs at which warm-up and selection end, and in the chain the training anew of what was selected, and
-the pruning of its channels."""
+GROWN, WARMUP, SELECTED, FIRM, PRUNED = 0.1, 0.14, 0.22, 0.25, 0.4
+"""Shares of the budget at which phases end: training of the seed, that of alternatives, their selection, and in a chain
+the training of what was selected and the pruning of its channels."""
 
-BETWEEN = (0.2,)
-"""Strengths of selections beside the budget's: choices are few, and the sizes that they lead to far apart."""
+STRENGTHS = 0.2, 0.3, 1.0, 1.5, 2.0
+"""Of selections alone."""
 
-SELECTION_STRENGTH = 1.0
-"""Of the selection in the chain."""
-
-LIGHT = ((0.1, 0.1), (0.3, 0.03), (0.3, 0.1))
-"""Strengths of selection and pruning in chains towards larger networks."""
+CHAINS = (0.3, 0.03), (0.3, 0.1), (1.0, 0.1), (1.0, 0.3)
+"""Strengths of selection and of pruning."""
 
 
-def ends(course: Course) -> tuple[int, int, int, int]:
-    """Last epochs of warm-up, selection, training anew and pruning."""
-    first, second, third, fourth = (
-        max(1, round(share * course.budget.epochs)) for share in (WARMUP, SELECTED, FIRM, PRUNED)
-    )
-    return first, second, third, fourth
-
-
-def search(course: Course, model: nn.Module, strength: float, warmup: int, last: int) -> SuperNet:
+def search(course: Course, model: nn.Module, strength: float, first: int, warmup: int, last: int) -> SuperNet:
     """Train a network with alternatives up to, not including, epoch ``last``, and select from epoch ``warmup`` on."""
     nas = SuperNet(model, cost=COSTS, input_shape=course.shape, full_cost=True)
     optimizer = search_optimizers(nas)
     optimizer.nas = torch.optim.SGD(list(nas.nas_parameters()), lr=SELECTION_RATE)
     nas.train_net_only()
-    course.fit(nas, 0, warmup, optimizer)
+    course.fit(nas, first, warmup, optimizer)
     nas.train_net_and_nas()
     course.fit(
         nas,
@@ -70,68 +57,47 @@ def search(course: Course, model: nn.Module, strength: float, warmup: int, last:
 
 
 def choose(course: Course, strength: float) -> tuple[nn.Module, dict[str, Any]]:
-    """Select; the selected network, with random weights unless it started from a trained one, and what was chosen."""
-    warmup, last, *_ = ends(course)
-    start = in_place_of(course.start(), SEARCHED)
-    if course.origin is not None:
-        start_alternatives(start)
-    nas = search(course, start, strength, warmup, last)
+    """The selected network, and what was chosen."""
+    grown, warm, last = course.ends(GROWN, WARMUP, SELECTED)
+    start = course.network()
+    course.fit(start, 0, grown, plain_optimizer(start))
+    start = in_place_of(start, SEARCHED)
+    start_alternatives(start)
+    nas = search(course, start, strength, grown, warm, last)
     found = nas.eval().export()
-    details = {"chosen": {name: module.best_index for name, module in nas.named_choices()}}
-    return found if course.origin is not None else restarted(found, course.seed), details
-
-
-def span(course: Course, start: int) -> tuple[int, int]:
-    """The cosine of what was selected: its own if it starts again at an epoch, else that of all epochs."""
-    return (start if course.origin is None else 0), course.budget.epochs
-
-
-def restarted(model: nn.Module, seed: int) -> nn.Module:
-    """The same network with random weights."""
-    torch.manual_seed(seed)
-    for module in model.modules():
-        reset = getattr(module, "reset_parameters", None)
-        if callable(reset):
-            reset()
-    return model
+    return found, {"chosen": {name: module.best_index for name, module in nas.named_choices()}}
 
 
 def select(strength: float, course: Course) -> Point:
     """SuperNet alone."""
     started = time.monotonic()
     found, details = choose(course, strength)
-    start = ends(course)[1]
-    course.fit(found, start, course.budget.epochs, plain_optimizer(found), span=span(course, start))
+    *_, selected = course.ends(GROWN, WARMUP, SELECTED)
+    details["epochs"] = selected + course.fit(found, selected, course.budget.epochs, plain_optimizer(found))
     return course.point("supernet", strength, found, started, **details)
 
 
-def select_and_prune(selection: float, strength: float, course: Course, setting: float | str) -> Point:
-    """SuperNet, then PIT, each at its strength: layers first, then channels, in the same time."""
+def select_and_prune(selection: float, strength: float, setting: str, course: Course) -> Point:
+    """SuperNet, then PIT, each at its strength: layers first, then channels."""
     started = time.monotonic()
     found, details = choose(course, selection)
-    _, start, first, last = ends(course)
-    cosine = span(course, start)
-    course.fit(found, start, first, plain_optimizer(found), span=cosine)
+    *_, selected, firm, pruned = course.ends(GROWN, WARMUP, SELECTED, FIRM, PRUNED)
+    course.fit(found, selected, firm, plain_optimizer(found))
     price = regularizers.BaseRegularizer("size", strength, relative=True)
-    found, _ = search_channels(course, found, price, first, last, span=cosine)
-    course.fit(found, last, course.budget.epochs, plain_optimizer(found), span=cosine)
+    found, _ = search_channels(course, found, price, firm, pruned)
+    course.fit(found, pruned, course.budget.epochs, plain_optimizer(found))
     return course.point("supernet-pit", setting, found, started, **details)
 
 
-def selections(budget: Budget) -> list[Job]:
+def selections(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called alike
     """One search per strength."""
-    strengths = sorted({*budget.strengths, *BETWEEN})
-    return [Job("supernet", strength, partial(select, strength)) for strength in strengths]
+    return [Job("supernet", strength, partial(select, strength)) for strength in STRENGTHS]
 
 
-def chains(budget: Budget) -> list[Job]:
-    """One chain per strength of pruning, of the least three, and those of `LIGHT`."""
-    found = [_chain(SELECTION_STRENGTH, strength, strength) for strength in budget.strengths[:3]]
-    return [*found, *(_chain(selection, pruning, f"{selection:g}, {pruning:g}") for selection, pruning in LIGHT)]
-
-
-def _chain(selection: float, pruning: float, setting: float | str) -> Job:
-    return Job("supernet-pit", setting, partial(select_and_prune, selection, pruning, setting=setting))
+def chains(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called alike
+    """One chain per pair of strengths."""
+    named = [(selection, pruning, f"{selection:g}, {pruning:g}") for selection, pruning in CHAINS]
+    return [Job("supernet-pit", name, partial(select_and_prune, *pair, name)) for *pair, name in named]
 
 
 if __name__ == "__main__":

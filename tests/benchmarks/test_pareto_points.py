@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from benchmarks.pareto_points import LONGER, Point, at_size, compare, front
+from benchmarks.pareto_points import Point, at_size, compare, front
 
 
 def point(method: str, size: float, accuracy: float, setting: float = 1.0, seed: int = 0) -> Point:
@@ -38,12 +38,3 @@ def test_the_comparison_states_gains_and_lossless_reduction() -> None:
     rows = {row["size_fraction"]: row for row in found["pit"]["at_equal_size"]}
     assert rows[0.4]["gain"] == pytest.approx(90.5 - (80 + 10 * math.log(1.6) / math.log(4)), abs=1e-3)
     assert rows[0.6]["accuracy"] == 90.5
-
-
-def test_what_learned_from_the_seed_is_also_held_against_one_trained_for_longer() -> None:
-    seeds = [point("width", 100, 90), point(LONGER, 100, 91, 2)]
-    found = compare([*seeds, point("pit", 30, 90.5, 1), point("pit", 60, 91, 2)])
-    assert set(found) == {"seed", "pit"}
-    assert found["seed"] == {"size_bytes": 100, "accuracy": 90, "accuracy_longer": 91}
-    assert found["pit"]["reduction_percent_at_no_loss"] == 70
-    assert found["pit"]["reduction_percent_at_no_loss_longer"] == 40
