@@ -27,6 +27,7 @@ import torch
 from integer_judgement import integer_accuracy, weights_bytes, widths
 from pareto_course import BUDGETS, Course, plain_optimizer, say, search_optimizers
 from pareto_pit import search as search_channels
+from pareto_supernet import price_of
 from pareto_supernet import search as search_layers
 from torch import nn
 
@@ -257,7 +258,7 @@ def chained(task: Task, limit: str) -> Row:
     course = task.further(CHAIN_EPOCHS).taught(task.seed_model)
     start = in_place_of(copy.deepcopy(task.seed_model), SEARCHED)
     start_alternatives(start)
-    nas = search_layers(course, start, SELECTION_STRENGTH, 0, WARM_UP, SELECTED)
+    nas = search_layers(course, start, price_of(size=SELECTION_STRENGTH), 0, WARM_UP, SELECTED)
     say(f"selected: { {name: module.best_index for name, module in nas.named_choices()} }")
     model = prune(course, nas.eval().export(), SELECTED, PRUNED)
     qnet, after = mixed(task, course, model, (PRUNED, MIXED, CHAIN_EPOCHS), 1.0, limit)
@@ -273,7 +274,7 @@ def fresh(task: Task, limit: str) -> Row:
     course.fit(start, 0, grown, plain_optimizer(start))
     start = in_place_of(start, SEARCHED)
     start_alternatives(start)
-    nas = search_layers(course, start, FRESH_STRENGTH, grown, warm, selected)
+    nas = search_layers(course, start, price_of(size=FRESH_STRENGTH), grown, warm, selected)
     say(f"selected: { {name: module.best_index for name, module in nas.named_choices()} }")
     model = prune(course, nas.eval().export(), selected, pruned)
     course.fit(model, pruned, firm, plain_optimizer(model))

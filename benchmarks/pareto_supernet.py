@@ -10,6 +10,7 @@ is trained for a little first, for they start as what is nearest to its layers; 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from pareto_common import Job, run
 from pareto_course import COSTS, Budget, Course, plain_optimizer, search_optimizers
 from pareto_pit import search as search_channels
 from pareto_points import Point
-from torch import nn
+from torch import Tensor, nn
 
 from plinio_deploy import SuperNet, regularizers
 from plinio_deploy.recipes.chain import FALLING, SELECTION_RATE
@@ -30,14 +31,14 @@ GROWN, WARMUP, SELECTED, FIRM, PRUNED = 0.1, 0.14, 0.22, 0.25, 0.4
 """Shares of the budget at which phases end: training of the seed, that of alternatives, their selection, and in a chain
 the training of what was selected and the pruning of its channels."""
 
-STRENGTHS = 0.2, 0.3, 1.0, 1.5, 2.0
-"""Of selections alone."""
+STRENGTHS = (0.2, 0.0), (0.3, 0.0), (1.0, 0.0), (2.0, 0.0), (1.0, 1.0)
+"""Of selections alone: prices of the size and of the multiply-accumulates, relative to the seed's."""
 
-CHAINS = (0.3, 0.03), (0.3, 0.1), (1.0, 0.1), (1.0, 0.3)
+CHAINS = (1.0, 0.1), (2.0, 0.1)
 """Strengths of selection and of pruning."""
 
 
-def search(course: Course, model: nn.Module, strength: float, first: int, warmup: int, last: int) -> SuperNet:
+def search(course: Course, model: nn.Module, price: Any, first: int, warmup: int, last: int) -> SuperNet:
     """Train a network with alternatives up to, not including, epoch ``last``, and select from epoch ``warmup`` on."""
     nas = SuperNet(model, cost=COSTS, input_shape=course.shape, full_cost=True)
     optimizer = search_optimizers(nas)
@@ -51,36 +52,46 @@ def search(course: Course, model: nn.Module, strength: float, first: int, warmup
         last,
         optimizer,
         each=lambda epoch: training.anneal(nas, FALLING, epoch, last - warmup),
-        regularizer=regularizers.BaseRegularizer("size", strength, relative=True),
+        regularizer=price,
     )
     return nas
 
 
-def choose(course: Course, strength: float) -> tuple[nn.Module, dict[str, Any]]:
+def price_of(**strengths: float) -> Callable[..., Tensor]:
+    """What costs add to the loss, each at its strength relative to the seed's; those at 0 nothing."""
+    parts = [regularizers.BaseRegularizer(name, each, relative=True) for name, each in strengths.items() if each > 0]
+
+    def price(*given: Any) -> Tensor:
+        return torch.stack([part(*given) for part in parts]).sum()
+
+    return price
+
+
+def choose(course: Course, price: Any) -> tuple[nn.Module, dict[str, Any]]:
     """The selected network, and what was chosen."""
     grown, warm, last = course.ends(GROWN, WARMUP, SELECTED)
     start = course.network()
     course.fit(start, 0, grown, plain_optimizer(start))
     start = in_place_of(start, SEARCHED)
     start_alternatives(start)
-    nas = search(course, start, strength, grown, warm, last)
+    nas = search(course, start, price, grown, warm, last)
     found = nas.eval().export()
     return found, {"chosen": {name: module.best_index for name, module in nas.named_choices()}}
 
 
-def select(strength: float, course: Course) -> Point:
+def select(size: float, macs: float, setting: float | str, course: Course) -> Point:
     """SuperNet alone."""
     started = time.monotonic()
-    found, details = choose(course, strength)
+    found, details = choose(course, price_of(size=size, macs=macs))
     *_, selected = course.ends(GROWN, WARMUP, SELECTED)
     details["epochs"] = selected + course.fit(found, selected, course.budget.epochs, plain_optimizer(found))
-    return course.point("supernet", strength, found, started, **details)
+    return course.point("supernet", setting, found, started, **details)
 
 
 def select_and_prune(selection: float, strength: float, setting: str, course: Course) -> Point:
     """SuperNet, then PIT, each at its strength: layers first, then channels."""
     started = time.monotonic()
-    found, details = choose(course, selection)
+    found, details = choose(course, price_of(size=selection))
     *_, selected, firm, pruned = course.ends(GROWN, WARMUP, SELECTED, FIRM, PRUNED)
     course.fit(found, selected, firm, plain_optimizer(found))
     price = regularizers.BaseRegularizer("size", strength, relative=True)
@@ -90,8 +101,9 @@ def select_and_prune(selection: float, strength: float, setting: str, course: Co
 
 
 def selections(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called alike
-    """One search per strength."""
-    return [Job("supernet", strength, partial(select, strength)) for strength in STRENGTHS]
+    """One search per pair of strengths."""
+    named = [(size, macs, f"{size:g}, {macs:g}" if macs else size) for size, macs in STRENGTHS]
+    return [Job("supernet", name, partial(select, size, macs, name)) for size, macs, name in named]
 
 
 def chains(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called alike

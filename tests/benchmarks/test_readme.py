@@ -19,6 +19,7 @@ MIXED = {
     "longer": "longer",
 }
 """First word of the keys of a table's rows."""
+FRONTS = "pareto_pit", "pareto_supernet"
 
 
 def result(name: str) -> dict[str, Any]:
@@ -42,6 +43,15 @@ def test_fronts(name: str, method: str, title: str) -> None:
     assert all(row["gain"] > 0 for row in rows), "each front is above uniform width"
 
 
+def test_what_is_lost_at_equal_epochs() -> None:
+    points = {(p["method"], str(p["setting"])): p for n in FRONTS for p in result(n)["points"]}
+    seed = points.pop(("width", "1.0"))
+    best = max((p for p in points.values() if p["method"] != "width"), key=lambda point: point["accuracy"])
+    assert best["method"] == "supernet"
+    text = f"the seed has {seed['accuracy']:.2f} %, the best of those (SuperNet, {best['size_bytes'] / 1e3:.2f} kB) "
+    assert text + f"{best['accuracy']:.2f} %" in PAGE
+
+
 def test_a_search_towards_a_size_ends_near_it() -> None:
     (point,) = [point for point in result("pareto_pit")["points"] if point["method"] == "pit-duccio"]
     reached = point["details"]["size_bytes_before_settling"] / 1e3
@@ -49,20 +59,24 @@ def test_a_search_towards_a_size_ends_near_it() -> None:
     assert reached == pytest.approx(24, rel=0.03)
 
 
-def test_searches_from_a_trained_seed() -> None:
-    shown = {
-        "width": "seed",
-        "longer": "seed, 144 epochs",
-        "pit-duccio": "PIT, DUCCIO at 34 kB",
-        "supernet": "SuperNet",
-    }
-    for name in ("pareto_pit_from_seed", "pareto_supernet_from_seed"):
+def test_at_equal_compute() -> None:
+    shown = {"width": "uniform width", "pit-duccio": "PIT, DUCCIO at", "supernet": "SuperNet at"}
+    for name in ("pareto_pit_equal_compute", "pareto_supernet_equal_compute"):
         points = result(name)["points"]
-        size = points[0]["size_bytes"]
+        assert result(name)["equal_compute"]
         for point in points:
-            less = 100 * (1 - point["size_bytes"] / size)
-            row = f"| {shown[point['method']]} | {point['size_bytes'] / 1e3:.2f} kB | {less:.1f} % | "
-            assert row + f"{point['accuracy']:.2f} % |" in PAGE
+            (seed,) = [p for p in points if (p["method"], p["setting"], p["seed"]) == ("width", 1.0, point["seed"])]
+            less = 100 * (1 - point["size_bytes"] / seed["size_bytes"])
+            cells = [
+                f"{shown[point['method']]} {point['setting']}",
+                str(point["seed"]),
+                f"{point['size_bytes'] / 1e3:.2f} kB",
+                f"{less:.1f} %",
+                f"{point['macs'] / 1e6:.2f} M",
+                f"{point['accuracy']:.2f} %",
+                f"{point['accuracy'] - seed['accuracy']:+.2f}",
+            ]
+            assert f"| {' | '.join(cells)} |" in PAGE
 
 
 @pytest.mark.parametrize("name", ["accuracy_ic", "accuracy_fashion"])
