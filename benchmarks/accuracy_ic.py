@@ -27,7 +27,7 @@ import torch
 from integer_judgement import integer_accuracy, weights_bytes, widths
 from pareto_course import BUDGETS, Course, plain_optimizer, say, search_optimizers
 from pareto_pit import search as search_channels
-from pareto_supernet import price_of
+from pareto_supernet import SELECTION_ENDS, choose, price_of
 from pareto_supernet import search as search_layers
 from torch import nn
 
@@ -46,9 +46,9 @@ WARM_UP, SELECTED, PRUNED, MIXED, CHAIN_EPOCHS = 1, 4, 8, 12, 24
 SELECTION_STRENGTH = 0.2
 """Of the selection of layers in a chain, relative to the seed's cost."""
 
-FRESH = 0.1, 0.14, 0.22, 0.32, 0.8, 0.86
-"""Shares of the compute at which phases of a chain from random weights end: plain training, that of alternatives, their
-selection, pruning, training anew and the search of widths; fine-tuning is last."""
+FRESH = 0.32, 0.8, 0.86
+"""Shares of the compute at which a chain from random weights ends what follows the selection of layers: pruning,
+training of what is left, and the search of widths; fine-tuning is last."""
 
 FRESH_STRENGTH = 1.0
 """Of the selection of layers in a chain from random weights."""
@@ -269,14 +269,10 @@ def fresh(task: Task, limit: str) -> Row:
     """The same chain from random weights, in as much compute as the seed has had: nobody has taught it."""
     started = time.monotonic()
     course = task.afresh()
-    grown, warm, selected, pruned, firm, mixed_to = (round(share * task.given.epochs) for share in FRESH)
-    start = course.network()
-    course.fit(start, 0, grown, plain_optimizer(start))
-    start = in_place_of(start, SEARCHED)
-    start_alternatives(start)
-    nas = search_layers(course, start, price_of(size=FRESH_STRENGTH), grown, warm, selected)
-    say(f"selected: { {name: module.best_index for name, module in nas.named_choices()} }")
-    model = prune(course, nas.eval().export(), selected, pruned)
+    found, details = choose(course, price_of(size=FRESH_STRENGTH))
+    say(f"selected: {details['chosen']}")
+    *_, selected, pruned, firm, mixed_to = course.ends(*SELECTION_ENDS, *FRESH)
+    model = prune(course, found, selected, pruned)
     course.fit(model, pruned, firm, plain_optimizer(model))
     say(f"before quantization: {course.accuracy(model):.2f} %")
     qnet, after = mixed(task, course, model, (firm, mixed_to, task.given.epochs), 1.0, limit)

@@ -80,7 +80,7 @@ def arguments(description: str, name: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(description: str, name: str, plans: Sequence[Callable[[Budget], list[Job]]]) -> None:
+def run(description: str, name: str, plans: Sequence[Callable[[], list[Job]]]) -> None:
     """Train everything for every seed, and write the JSON after each network; the same command again goes on.
 
     Args:
@@ -97,9 +97,8 @@ def run(description: str, name: str, plans: Sequence[Callable[[Budget], list[Job
         images=given.images or budget.images,
         test_images=given.test_images or budget.test_images,
     )
-    jobs = [
-        job for plan in [uniform_widths, *plans] for job in plan(budget) if given.only is None or job.key in given.only
-    ]
+    planned = [*uniform_widths(budget), *(job for plan in plans for job in plan())]
+    jobs = [job for job in planned if given.only is None or job.key in given.only]
     named = {
         "data": given.data.name,
         "budget": {"name": given.budget, **asdict(budget)},

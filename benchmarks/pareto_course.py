@@ -218,8 +218,9 @@ class Course:
         return found
 
     def costs(self, model: nn.Module) -> dict[str, float]:
-        """`COSTS` of a plain network."""
-        use = PIT(model, cost=COSTS, input_shape=self.shape, full_cost=True, autoconvert_layers=False)
+        """`COSTS` of a plain network; leaves the random numbers that follow as they are."""
+        with torch.random.fork_rng(devices=[]):
+            use = PIT(model, cost=COSTS, input_shape=self.shape, full_cost=True, autoconvert_layers=False)
         return {name: use.get_cost(name).item() for name in COSTS}
 
     def point(self, method: str, setting: float | str, model: nn.Module, started: float, **details: Any) -> Point:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from pareto_common import Job, run
-from pareto_course import COSTS, Budget, Course, plain_optimizer, search_optimizers
+from pareto_course import COSTS, Course, plain_optimizer, search_optimizers
 from pareto_points import Point
 
 from plinio_deploy import PIT, regularizers
@@ -67,12 +67,12 @@ def prune(method: str, setting: float | str, course: Course) -> Point:
     return course.point(method, setting, model, started, **details)
 
 
-def strengths(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called alike
+def strengths() -> list[Job]:
     """One search per strength."""
     return [Job("pit", strength, partial(prune, "pit", strength)) for strength in STRENGTHS]
 
 
-def targets(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called alike
+def targets() -> list[Job]:
     """One search towards each of `TARGETS`."""
     return [Job("pit-duccio", target, partial(prune, "pit-duccio", target)) for target in TARGETS]
 

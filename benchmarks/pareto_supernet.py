@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from pareto_common import Job, run
-from pareto_course import COSTS, Budget, Course, plain_optimizer, search_optimizers
+from pareto_course import COSTS, Course, plain_optimizer, search_optimizers
 from pareto_pit import search as search_channels
 from pareto_points import Point
 from torch import Tensor, nn
@@ -27,9 +27,11 @@ from plinio_deploy.recipes.ic import SEARCHED
 from plinio_deploy.recipes.supernets import in_place_of, start_alternatives
 from plinio_deploy.search import training
 
-GROWN, WARMUP, SELECTED, FIRM, PRUNED = 0.1, 0.14, 0.22, 0.25, 0.4
-"""Shares of the budget at which phases end: training of the seed, that of alternatives, their selection, and in a chain
-the training of what was selected and the pruning of its channels."""
+SELECTION_ENDS = 0.1, 0.14, 0.22
+"""Shares of the budget at which phases end: training of the seed, that of alternatives, and their selection."""
+
+PRUNING_ENDS = 0.25, 0.4
+"""Likewise in a chain: training of what was selected, and the pruning of its channels."""
 
 STRENGTHS = (0.2, 0.0), (0.3, 0.0), (1.0, 0.0), (2.0, 0.0), (1.0, 1.0)
 """Of selections alone: prices of the size and of the multiply-accumulates, relative to the seed's."""
@@ -69,7 +71,7 @@ def price_of(**strengths: float) -> Callable[..., Tensor]:
 
 def choose(course: Course, price: Any) -> tuple[nn.Module, dict[str, Any]]:
     """The selected network, and what was chosen."""
-    grown, warm, last = course.ends(GROWN, WARMUP, SELECTED)
+    grown, warm, last = course.ends(*SELECTION_ENDS)
     start = course.network()
     course.fit(start, 0, grown, plain_optimizer(start))
     start = in_place_of(start, SEARCHED)
@@ -83,7 +85,7 @@ def select(size: float, macs: float, setting: float | str, course: Course) -> Po
     """SuperNet alone."""
     started = time.monotonic()
     found, details = choose(course, price_of(size=size, macs=macs))
-    *_, selected = course.ends(GROWN, WARMUP, SELECTED)
+    *_, selected = course.ends(*SELECTION_ENDS)
     details["epochs"] = selected + course.fit(found, selected, course.budget.epochs, plain_optimizer(found))
     return course.point("supernet", setting, found, started, **details)
 
@@ -92,7 +94,7 @@ def select_and_prune(selection: float, strength: float, setting: str, course: Co
     """SuperNet, then PIT, each at its strength: layers first, then channels."""
     started = time.monotonic()
     found, details = choose(course, price_of(size=selection))
-    *_, selected, firm, pruned = course.ends(GROWN, WARMUP, SELECTED, FIRM, PRUNED)
+    *_, selected, firm, pruned = course.ends(*SELECTION_ENDS, *PRUNING_ENDS)
     course.fit(found, selected, firm, plain_optimizer(found))
     price = regularizers.BaseRegularizer("size", strength, relative=True)
     found, _ = search_channels(course, found, price, firm, pruned)
@@ -100,13 +102,13 @@ def select_and_prune(selection: float, strength: float, setting: str, course: Co
     return course.point("supernet-pit", setting, found, started, **details)
 
 
-def selections(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called alike
+def selections() -> list[Job]:
     """One search per pair of strengths."""
     named = [(size, macs, f"{size:g}, {macs:g}" if macs else size) for size, macs in STRENGTHS]
     return [Job("supernet", name, partial(select, size, macs, name)) for size, macs, name in named]
 
 
-def chains(budget: Budget) -> list[Job]:  # noqa: ARG001 - all plans are called alike
+def chains() -> list[Job]:
     """One chain per pair of strengths."""
     named = [(selection, pruning, f"{selection:g}, {pruning:g}") for selection, pruning in CHAINS]
     return [Job("supernet-pit", name, partial(select_and_prune, *pair, name)) for *pair, name in named]

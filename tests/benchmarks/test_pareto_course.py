@@ -53,6 +53,14 @@ def test_at_equal_compute_a_network_that_takes_less_is_trained_for_longer(data: 
     assert Course(data, BUDGET, 0, "cpu").share(narrow) == 1
 
 
+def test_counting_leaves_random_numbers_alone(data: Path) -> None:
+    course = Course(data, BUDGET, 0, "cpu", equal_compute=True)
+    narrow = course.network(0.5)
+    before = torch.get_rng_state()
+    course.share(narrow)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_network_under_search_counts_as_the_seed(data: Path) -> None:
     course = Course(data, BUDGET, 0, "cpu", equal_compute=True)
     nas = PIT(course.network(0.5), cost=cost.params, input_shape=course.shape)
