@@ -25,9 +25,9 @@ from typing import Any
 
 import torch
 from integer_judgement import integer_accuracy, weights_bytes, widths
-from pareto_course import BUDGETS, Course, plain_optimizer, say, search_optimizers
+from pareto_course import BUDGETS, Course, plain_optimizer, price_of, say, search_optimizers
 from pareto_pit import search as search_channels
-from pareto_supernet import SELECTION_ENDS, choose, price_of
+from pareto_supernet import SELECTION_ENDS, choose
 from pareto_supernet import search as search_layers
 from torch import nn
 
@@ -50,11 +50,11 @@ FRESH = 0.32, 0.8, 0.86
 """Shares of the compute at which a chain from random weights ends what follows the selection of layers: pruning,
 training of what is left, and the search of widths; fine-tuning is last."""
 
-FRESH_STRENGTH = 1.0
-"""Of the selection of layers in a chain from random weights."""
+FRESH_STRENGTHS = 1.0, 1.0
+"""Of the selection of layers in a chain from random weights: prices of the size and of the multiply-accumulates."""
 
-KEPT = 0.92
-"""Share of the selected weights that a chain's pruning of channels leaves."""
+KEPT, FRESH_KEPT = 0.92, 0.98
+"""Shares of the selected weights that the chains' pruning of channels leaves."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ def chained(task: Task, limit: str) -> Row:
     start_alternatives(start)
     nas = search_layers(course, start, price_of(size=SELECTION_STRENGTH), 0, WARM_UP, SELECTED)
     say(f"selected: { {name: module.best_index for name, module in nas.named_choices()} }")
-    model = prune(course, nas.eval().export(), SELECTED, PRUNED)
+    model = prune(course, nas.eval().export(), SELECTED, PRUNED, KEPT)
     qnet, after = mixed(task, course, model, (PRUNED, MIXED, CHAIN_EPOCHS), 1.0, limit)
     return task.row("chain", limit, qnet, after, started, same_layers=False)
 
@@ -269,23 +269,24 @@ def fresh(task: Task, limit: str) -> Row:
     """The same chain from random weights, in as much compute as the seed has had: nobody has taught it."""
     started = time.monotonic()
     course = task.afresh()
-    found, details = choose(course, price_of(size=FRESH_STRENGTH))
+    size, macs = task.given.fresh
+    found, details = choose(course, price_of(size=size, macs=macs))
     say(f"selected: {details['chosen']}")
     *_, selected, pruned, firm, mixed_to = course.ends(*SELECTION_ENDS, *FRESH)
-    model = prune(course, found, selected, pruned)
+    model = prune(course, found, selected, pruned, FRESH_KEPT)
     course.fit(model, pruned, firm, plain_optimizer(model))
     say(f"before quantization: {course.accuracy(model):.2f} %")
     qnet, after = mixed(task, course, model, (firm, mixed_to, task.given.epochs), 1.0, limit)
     return task.row("chain, fresh", limit, qnet, after, started, same_layers=False)
 
 
-def prune(course: Course, model: nn.Module, first: int, last: int) -> nn.Module:
+def prune(course: Course, model: nn.Module, first: int, last: int, kept: float) -> nn.Module:
     """Without the channels that matter least, between two epochs."""
     weights = sum(parameter.numel() for parameter in model.parameters() if parameter.dim() > 1)
-    limit = f"{KEPT * weights / 1e3:.2f} kB"
+    limit = f"{kept * weights / 1e3:.2f} kB"
     price = regularizers.DUCCIO({"size": limit}, task_loss=1.0)
     found: nn.Module
-    found, _ = search_channels(course, model, price, first, last, limit)
+    found, _ = search_channels(course, model, price, first, last, limit, discrete=True)
     say(f"pruned to {limit}: {course.accuracy(found):.2f} %")
     return found
 
@@ -328,6 +329,14 @@ def arguments() -> argparse.Namespace:
         help="keys of rows, such as channel-22kB, kept-22kB (no channel pruned), layer-1e-06 or fixed-4",
     )
     parser.add_argument("--scale", type=float, default=0.5, help="of the learning rates after the float seed")
+    parser.add_argument(
+        "--fresh",
+        type=float,
+        nargs=2,
+        default=FRESH_STRENGTHS,
+        metavar=("SIZE", "MACS"),
+        help="prices of the selection of layers in a chain from random weights",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)

@@ -24,7 +24,7 @@ from optimizers import MuonAdam
 from pareto_points import Point
 from torch import Tensor, nn
 
-from plinio_deploy import PIT, cost
+from plinio_deploy import PIT, cost, regularizers
 from plinio_deploy.recipe import Split
 from plinio_deploy.recipes import npz
 from plinio_deploy.recipes.augment import shift_and_mirror
@@ -174,7 +174,7 @@ class Course:
         for epoch in range(count):
             if each is not None:
                 each(epoch)
-            batches = self._paced(net, first + epoch * share, share)
+            batches = self._paced(net, first + epoch * share, share, layout(model))
             both = self.distillation
             training.train_epoch(
                 model,
@@ -201,14 +201,16 @@ class Course:
             self._seed_macs = self.costs(seed)["macs"]
         return self.costs(model)["macs"] / self._seed_macs
 
-    def _paced(self, optimizer: torch.optim.Optimizer, begin: float, length: float) -> Iterator[tuple[Tensor, Tensor]]:
+    def _paced(
+        self, optimizer: torch.optim.Optimizer, begin: float, length: float, order: torch.memory_format
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """The images once, with the learning rate of that part of the budget set before every batch."""
         steps = math.ceil(len(self.images) / self.budget.batch)
-        for step, batch in enumerate(self.batches()):
+        for step, (images, labels) in enumerate(self.batches()):
             done = (begin + length * step / steps) / self.budget.epochs
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * 0.5 * (1 + math.cos(math.pi * done)) * min(1.0, done / RISE + 1e-3)
-            yield batch
+            yield images.contiguous(memory_format=order), labels
 
     def ends(self, *shares: float) -> list[int]:
         """Where phases end, from the shares of the budget: at epochs, each of them one at least."""
@@ -247,6 +249,18 @@ RISE = 0.02
 NAS_RATE = 1e-2
 
 
+def layout(model: nn.Module) -> torch.memory_format:
+    """How images lie in memory for a network's training.
+
+    With channels last a CPU takes some 0.6 of the time for depthwise convolutions and 0.8 for dense ones. Only where
+    every convolution has a multiple of 8 output channels: the backward pass of torch 2.13 corrupts its heap with some
+    odd numbers of channels in that order.
+    """
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    regular = all(module.out_channels % 8 == 0 for module in convolutions)
+    return torch.channels_last if regular else torch.contiguous_format
+
+
 def plain_optimizer(model: nn.Module, scale: float = 1.0) -> torch.optim.Optimizer:
     """The one that weights under search get too; ``scale`` multiplies its learning rates."""
     return MuonAdam(model.parameters(), scale)
@@ -257,6 +271,16 @@ def search_optimizers(model: Any, scale: float = 1.0) -> training.Optimizers:
     return training.Optimizers(
         MuonAdam(model.net_parameters(), scale), torch.optim.Adam(list(model.nas_parameters()), lr=NAS_RATE)
     )
+
+
+def price_of(**strengths: float) -> Callable[..., Tensor]:
+    """What costs add to the loss, each at its strength relative to the seed's; those at 0 nothing."""
+    parts = [regularizers.BaseRegularizer(name, each, relative=True) for name, each in strengths.items() if each > 0]
+
+    def price(*given: Any) -> Tensor:
+        return torch.stack([part(*given) for part in parts]).sum()
+
+    return price
 
 
 def say(text: str) -> None:

@@ -7,11 +7,12 @@ python benchmarks/pareto_pit.py --data DIR --budget small
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from pareto_common import Job, run
-from pareto_course import COSTS, Course, plain_optimizer, search_optimizers
+from pareto_course import COSTS, Course, plain_optimizer, price_of, search_optimizers
 from pareto_points import Point
 
 from plinio_deploy import PIT, regularizers
@@ -25,8 +26,11 @@ reports for PIT without a loss.
 
 STRENGTHS = 0.1, 0.2, 0.3, 1.0
 
+PRICED = {"34 kB": (0.1, 0.5)}
+"""Of the runs that multiply-accumulates rank channels in too: prices of size and of those, relative to the seed's."""
+
 WARMUP, SEARCHED = 0.05, 0.2
-"""The same without a limit; the rest is fine-tuning. What is found early trains for longer."""
+"""The shares without DUCCIO; the rest is fine-tuning. What is found early trains for longer."""
 
 
 def search(
@@ -36,30 +40,40 @@ def search(
     first: int,
     last: int,
     limit: str | None = None,
-) -> Any:
-    """Let PIT prune a network between two epochs; the exported network, and its size before it was made to fit."""
-    # A limit is about what is built: living channels are counted then, not the sum of the masks' continuous values.
-    nas = PIT(model, cost=COSTS, input_shape=course.shape, full_cost=True, discrete_cost=limit is not None)
+    *,
+    discrete: bool = False,
+) -> tuple[Any, float]:
+    """Let PIT prune a network between two epochs; the exported network, and its size before it was made to fit.
+
+    A limit is met after the search. With ``discrete`` the search counts living channels, as it has to where it is
+    itself about what is built (DUCCIO), else the sum of the masks' continuous values.
+    """
+    nas = PIT(model, cost=COSTS, input_shape=course.shape, full_cost=True, discrete_cost=discrete)
     nas.train_net_and_nas()
     course.fit(nas, first, last, search_optimizers(nas), regularizer=regularizer, like=model)
+    nas.discrete_cost = True
     found = nas.get_cost("size").item() / 8
     if limit is not None:
         nas.settle(limit, "size")
     return nas.export(), found
 
 
-def prune(method: str, setting: float | str, course: Course) -> Point:
-    """Warm-up, search, fine-tuning; a number is a strength, a text a target for DUCCIO."""
+def prune(
+    method: str,
+    setting: float | str,
+    pricing: Callable[[], Any],
+    ends: tuple[float, float],
+    limit: str | None,
+    course: Course,
+) -> Point:
+    """Warm-up, search, fine-tuning."""
     started = time.monotonic()
-    warmup, searched = course.ends(*(TARGETS[setting] if isinstance(setting, str) else (WARMUP, SEARCHED)))
+    warmup, searched = course.ends(*ends)
     model = course.network()
     course.fit(model, 0, warmup, plain_optimizer(model))
-    price: Any
-    if isinstance(setting, str):
-        price, limit = regularizers.DUCCIO({"size": setting}, task_loss=1.0), setting
-    else:
-        price, limit = regularizers.BaseRegularizer("size", setting, relative=True), None
-    model, size = search(course, model, price, warmup, searched, limit)
+    price = pricing()
+    discrete = isinstance(price, regularizers.DUCCIO)
+    model, size = search(course, model, price, warmup, searched, limit, discrete=discrete)
     details: dict[str, Any] = {"accuracy_after_export": course.accuracy(model)}
     if limit is not None:
         details["size_bytes_before_settling"] = size
@@ -69,13 +83,30 @@ def prune(method: str, setting: float | str, course: Course) -> Point:
 
 def strengths() -> list[Job]:
     """One search per strength."""
-    return [Job("pit", strength, partial(prune, "pit", strength)) for strength in STRENGTHS]
+    found = []
+    for strength in STRENGTHS:
+        pricing = partial(price_of, size=strength)
+        found.append(Job("pit", strength, partial(prune, "pit", strength, pricing, (WARMUP, SEARCHED), None)))
+    return found
 
 
 def targets() -> list[Job]:
     """One search towards each of `TARGETS`."""
-    return [Job("pit-duccio", target, partial(prune, "pit-duccio", target)) for target in TARGETS]
+    found = []
+    for limit, ends in TARGETS.items():
+        pricing = partial(regularizers.DUCCIO, {"size": limit}, task_loss=1.0)
+        found.append(Job("pit-duccio", limit, partial(prune, "pit-duccio", limit, pricing, ends, limit)))
+    return found
+
+
+def priced() -> list[Job]:
+    """One search at each price of `PRICED`, then cut or filled to its size."""
+    found = []
+    for limit, (size, macs) in PRICED.items():
+        pricing = partial(price_of, size=size, macs=macs)
+        found.append(Job("pit-priced", limit, partial(prune, "pit-priced", limit, pricing, (WARMUP, SEARCHED), limit)))
+    return found
 
 
 if __name__ == "__main__":
-    run("PIT against uniform width scaling on ResNet8", "pareto_pit", [strengths, targets])
+    run("PIT against uniform width scaling on ResNet8", "pareto_pit", [strengths, targets, priced])

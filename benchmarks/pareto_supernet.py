@@ -10,18 +10,17 @@ is trained for a little first, for they start as what is nearest to its layers; 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from pareto_common import Job, run
-from pareto_course import COSTS, Course, plain_optimizer, search_optimizers
+from pareto_course import COSTS, Course, plain_optimizer, price_of, search_optimizers
 from pareto_pit import search as search_channels
 from pareto_points import Point
-from torch import Tensor, nn
+from torch import nn
 
-from plinio_deploy import SuperNet, regularizers
+from plinio_deploy import SuperNet
 from plinio_deploy.recipes.chain import FALLING, SELECTION_RATE
 from plinio_deploy.recipes.ic import SEARCHED
 from plinio_deploy.recipes.supernets import in_place_of, start_alternatives
@@ -59,16 +58,6 @@ def search(course: Course, model: nn.Module, price: Any, first: int, warmup: int
     return nas
 
 
-def price_of(**strengths: float) -> Callable[..., Tensor]:
-    """What costs add to the loss, each at its strength relative to the seed's; those at 0 nothing."""
-    parts = [regularizers.BaseRegularizer(name, each, relative=True) for name, each in strengths.items() if each > 0]
-
-    def price(*given: Any) -> Tensor:
-        return torch.stack([part(*given) for part in parts]).sum()
-
-    return price
-
-
 def choose(course: Course, price: Any) -> tuple[nn.Module, dict[str, Any]]:
     """The selected network, and what was chosen."""
     grown, warm, last = course.ends(*SELECTION_ENDS)
@@ -96,8 +85,7 @@ def select_and_prune(selection: float, strength: float, setting: str, course: Co
     found, details = choose(course, price_of(size=selection))
     *_, selected, firm, pruned = course.ends(*SELECTION_ENDS, *PRUNING_ENDS)
     course.fit(found, selected, firm, plain_optimizer(found))
-    price = regularizers.BaseRegularizer("size", strength, relative=True)
-    found, _ = search_channels(course, found, price, firm, pruned)
+    found, _ = search_channels(course, found, price_of(size=strength), firm, pruned)
     course.fit(found, pruned, course.budget.epochs, plain_optimizer(found))
     return course.point("supernet-pit", setting, found, started, **details)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.pareto_course import Budget, Course, plain_optimizer
+from benchmarks.pareto_course import Budget, Course, layout, plain_optimizer, price_of
 from plinio_deploy import PIT, cost
 
 BUDGET = Budget(None, None, 2, (1.0,), batch=8)
@@ -65,3 +65,21 @@ def test_a_network_under_search_counts_as_the_seed(data: Path) -> None:
     course = Course(data, BUDGET, 0, "cpu", equal_compute=True)
     nas = PIT(course.network(0.5), cost=cost.params, input_shape=course.shape)
     assert course.share(nas) == 1
+
+
+def test_channels_lie_last_only_where_their_numbers_are_regular(data: Path) -> None:
+    course = Course(data, BUDGET, 0, "cpu")
+    seen = []
+    for width, expected in ((1.0, torch.channels_last), (0.35, torch.contiguous_format)):
+        model = course.network(width)
+        model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        assert layout(model) is expected
+        course.fit(model, 0, 1, plain_optimizer(model))
+        assert seen.pop().is_contiguous(memory_format=expected)
+
+
+def test_prices_add_up_relative_to_the_seed(data: Path) -> None:
+    course = Course(data, BUDGET, 0, "cpu")
+    nas = PIT(course.network(), cost={"size": cost.params_bit, "macs": cost.ops_no_bias}, input_shape=course.shape)
+    assert price_of(size=0.5, macs=0.25)(nas).item() == pytest.approx(0.75)
+    assert price_of(size=0.5, macs=0.0)(nas).item() == pytest.approx(0.5)
