@@ -32,7 +32,7 @@ SELECTION_ENDS = 0.1, 0.14, 0.22
 PRUNING_ENDS = 0.25, 0.4
 """Likewise in a chain: training of what was selected, and the pruning of its channels."""
 
-STRENGTHS = (0.2, 0.0), (0.3, 0.0), (1.0, 0.0), (2.0, 0.0), (1.0, 1.0)
+STRENGTHS = (0.2, 0.0), (0.3, 0.0), (1.0, 0.0), (2.0, 0.0), (1.0, 0.2), (1.0, 1.0)
 """Of selections alone: prices of the size and of the multiply-accumulates, relative to the seed's."""
 
 CHAINS = (1.0, 0.1), (2.0, 0.1)
