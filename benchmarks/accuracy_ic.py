@@ -50,7 +50,7 @@ FRESH = 0.32, 0.8, 0.86
 """Shares of the compute at which a chain from random weights ends what follows the selection of layers: pruning,
 training of what is left, and the search of widths; fine-tuning is last."""
 
-FRESH_STRENGTHS = 1.0, 0.2
+FRESH_STRENGTHS = 1.0, 1.0
 """Of the selection of layers in a chain from random weights: prices of the size and of the multiply-accumulates."""
 
 KEPT, FRESH_KEPT = 0.92, 0.98
