@@ -281,7 +281,7 @@ def fresh(task: Task, limit: str) -> Row:
 
 
 def prune(course: Course, model: nn.Module, first: int, last: int, kept: float) -> nn.Module:
-    """Without the channels that matter least, between two epochs."""
+    """Without the channels that matter least, between two epochs, so that a share of the weights is kept."""
     weights = sum(parameter.numel() for parameter in model.parameters() if parameter.dim() > 1)
     limit = f"{kept * weights / 1e3:.2f} kB"
     price = regularizers.DUCCIO({"size": limit}, task_loss=1.0)

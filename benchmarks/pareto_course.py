@@ -252,9 +252,9 @@ NAS_RATE = 1e-2
 def layout(model: nn.Module) -> torch.memory_format:
     """How images lie in memory for a network's training.
 
-    With channels last a CPU takes some 0.6 of the time for depthwise convolutions and 0.8 for dense ones. Only where
-    every convolution has a multiple of 8 output channels: the backward pass of torch 2.13 corrupts its heap with some
-    odd numbers of channels in that order.
+    With channels last, which is faster on CPUs, most of all for depthwise convolutions, where every convolution has a
+    multiple of 8 output channels; else as usual: the backward pass of torch 2.13 corrupts its heap with some other
+    numbers of channels in that order (see `shift_and_mirror`).
     """
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     regular = all(module.out_channels % 8 == 0 for module in convolutions)
