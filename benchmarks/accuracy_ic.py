@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import json
 import sys
 import time
@@ -50,7 +51,7 @@ FRESH = 0.32, 0.8, 0.86
 """Shares of the compute at which a chain from random weights ends what follows the selection of layers: pruning,
 training of what is left, and the search of widths; fine-tuning is last."""
 
-FRESH_STRENGTHS = 1.0, 1.0
+FRESH_STRENGTHS = 0.4, 0.15
 """Of the selection of layers in a chain from random weights: prices of the size and of the multiply-accumulates."""
 
 KEPT, FRESH_KEPT = 0.92, 0.98
@@ -101,12 +102,12 @@ class Task:
         weighted = [m for m in self.seed_model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
         self.channels = sum(len(module.weight) for module in weighted)
 
-    def further(self, epochs: int = SEARCH_EPOCHS + TUNE_EPOCHS) -> Course:
-        """The same data under a cosine of its own over the further epochs."""
+    def further(self, epochs: int = SEARCH_EPOCHS + TUNE_EPOCHS, draw: int = 0) -> Course:
+        """The same data under a cosine of its own over the further epochs; random numbers are another draw's."""
         course = copy.copy(self.course)
         course.budget = replace(self.course.budget, epochs=epochs)
-        course.generator = torch.Generator().manual_seed(self.given.seed + 1)
-        torch.manual_seed(self.given.seed + 1)
+        course.generator = torch.Generator().manual_seed(self.given.seed + 1 + draw)
+        torch.manual_seed(self.given.seed + 1 + draw)
         return course
 
     def afresh(self) -> Course:
@@ -220,13 +221,15 @@ def mixed(
     return qnet, after
 
 
-def searched(task: Task, kind: MPSType, precisions: tuple[int, ...], strength: float, limit: str | None) -> Row:
+def searched(
+    task: Task, kind: MPSType, precisions: tuple[int, ...], strength: float, limit: str | None, draw: int
+) -> Row:
     """MPS alone."""
     started = time.monotonic()
     span = 0, SEARCH_EPOCHS, SEARCH_EPOCHS + TUNE_EPOCHS
     qnet, after = mixed(
         task,
-        task.further(),
+        task.further(draw=draw),
         task.seed_model,
         span,
         task.given.scale,
@@ -265,11 +268,10 @@ def chained(task: Task, limit: str) -> Row:
     return task.row("chain", limit, qnet, after, started, same_layers=False)
 
 
-def fresh(task: Task, limit: str) -> Row:
+def fresh(task: Task, limit: str, size: float, macs: float) -> Row:
     """The same chain from random weights, in as much compute as the seed has had: nobody has taught it."""
     started = time.monotonic()
     course = task.afresh()
-    size, macs = task.given.fresh
     found, details = choose(course, price_of(size=size, macs=macs))
     say(f"selected: {details['chosen']}")
     *_, selected, pruned, firm, mixed_to = course.ends(*SELECTION_ENDS, *FRESH)
@@ -277,7 +279,7 @@ def fresh(task: Task, limit: str) -> Row:
     course.fit(model, pruned, firm, plain_optimizer(model))
     say(f"before quantization: {course.accuracy(model):.2f} %")
     qnet, after = mixed(task, course, model, (firm, mixed_to, task.given.epochs), 1.0, limit)
-    return task.row("chain, fresh", limit, qnet, after, started, same_layers=False)
+    return task.row("chain, fresh", f"{limit}, {size:g}, {macs:g}", qnet, after, started, same_layers=False)
 
 
 def prune(course: Course, model: nn.Module, first: int, last: int, kept: float) -> nn.Module:
@@ -302,13 +304,14 @@ def plans(task: Task, strengths: Sequence[float], limits: Sequence[str]) -> dict
         ("kept", MPSType.PER_CHANNEL, (2, 4, 8)),
         ("layer", MPSType.PER_LAYER, (2, 4, 8)),
     ):
-        for strength, limit in goals:
-            key = f"{name}-{limit or format(strength, 'g')}".replace(" ", "")
-            found[key] = partial(searched, task, kind, precisions, strength, limit)
+        for (strength, limit), draw in itertools.product(goals, range(task.given.draws)):
+            key = f"{name}-{limit or format(strength, 'g')}".replace(" ", "") + (f"#{draw}" if draw else "")
+            found[key] = partial(searched, task, kind, precisions, strength, limit, draw)
     found["longer"] = partial(longer, task)
     for limit in limits:
         found[f"chain-{limit}".replace(" ", "")] = partial(chained, task, limit)
-        found[f"fresh-{limit}".replace(" ", "")] = partial(fresh, task, limit)
+        size, macs = task.given.fresh
+        found[f"fresh-{limit}-{size:g}-{macs:g}".replace(" ", "")] = partial(fresh, task, limit, size, macs)
     for bits in (8, 4, 2):
         found[f"fixed-{bits}"] = partial(fixed, task, bits, 8, total)
     return found
@@ -326,7 +329,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         nargs="+",
-        help="keys of rows, such as channel-22kB, kept-22kB (no channel pruned), layer-1e-06 or fixed-4",
+        help="keys of rows, such as channel-22kB, kept-22kB (no channel pruned), layer-1e-06, layer-22kB#1 or fixed-4",
+    )
+    parser.add_argument(
+        "--draws", type=int, default=1, help="random orders and augmentations of a search; #1 the second"
     )
     parser.add_argument("--scale", type=float, default=0.5, help="of the learning rates after the float seed")
     parser.add_argument(

@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import nn
 
-from benchmarks.accuracy_ic import read_rows
+from benchmarks.accuracy_ic import plans, read_rows
 from benchmarks.integer_judgement import weights_bytes, widths
 from plinio_deploy.integerize import integerize
 from plinio_deploy.quantization import LayerConfig, QuantConfig, quantize
@@ -21,6 +23,13 @@ def test_rows_are_kept_under_the_same_conditions_only(tmp_path: Path) -> None:
     assert read_rows(path, {"epochs": 24, "other": 1}) == {}
     assert read_rows(tmp_path / "none.json", {}) == {}
     assert read_rows(None, {}) == {}
+
+
+def test_keys_tell_draws_and_prices_apart() -> None:
+    task = cast("Any", Namespace(given=Namespace(draws=3, fresh=(0.4, 0.15))))
+    keys = set(plans(task, [], ["22 kB"]))
+    assert {"channel-22kB", "channel-22kB#1", "channel-22kB#2", "layer-22kB#2", "fresh-22kB-0.4-0.15"} <= keys
+    assert not any(key.startswith(("fixed", "chain", "fresh")) and "#" in key for key in keys)
 
 
 def test_bytes_and_widths_are_those_of_the_integer_network() -> None:
