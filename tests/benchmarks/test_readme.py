@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -107,26 +108,59 @@ def test_mixed_precision(name: str) -> None:
             if key.partition("-")[0] == first and "#" not in key:
                 rows = draws(found, key)
                 kilobytes = f"{rows[0]['weights_bytes'] / 1e3:.2f} kB"
-                mean = f"{sum(row['accuracy'] for row in rows) / len(rows):.2f} %"
+                mean = f"{statistics.mean(row['accuracy'] for row in rows):.2f} %"
                 many = f" (mean of {len(rows)})" if len(rows) > 1 else ""
                 assert f"| {found['data']} | {title} | {kilobytes} | {mean}{many} |" in PAGE
 
 
-@pytest.mark.parametrize("key", ["fresh-17.6kB-0.4-0.15", "fresh-17.6kB-1-1"])
-def test_a_chain_from_random_weights(key: str) -> None:
-    found = result("accuracy_ic_equal_compute")
-    row, seed = found["rows"][key], found["seed_accuracy"]
-    before, size = 4 * result("accuracy_ic")["rows"]["converted-8"]["weights_bytes"], row["weights_bytes"]
-    assert f"A seed of {seed:.2f} % in float ({before / 1e3:.1f} kB)" in PAGE
-    text = f"{size / 1e3:.2f} kB (-{100 * (1 - size / before):.1f} %) at {row['accuracy']:.2f} %, "
-    assert f"{text}{seed - row['accuracy']:.2f} below it" in " ".join(PAGE.split())
+@pytest.mark.parametrize("name", ["accuracy_ic", "accuracy_fashion"])
+def test_what_channels_gain_at_equal_size(name: str) -> None:
+    found = result(name)
+    mean = {
+        key: statistics.mean(row["accuracy"] for row in draws(found, key)) for key in found["rows"] if "#" not in key
+    }
+    against = {"channel-19.3kB": "fixed-2", "channel-19.2kB": "fixed-2", "channel-38.6kB": "fixed-4"}
+    against |= {"channel-38.5kB": "fixed-4"} | {key.replace("layer", "channel"): key for key in mean if "layer" in key}
+    shown = [key for key in mean if key in against]
+    assert len(shown) >= 4
+    for key in shown:
+        size = key.removeprefix("channel-").replace("kB", " kB")
+        many = {len(draws(found, each)) for each in (key, against[key])}
+        assert len(many) == 1, "as many draws of both"
+        gain = mean[key] - mean[against[key]]
+        assert f"| {found['data']} | {size} | {against[key].partition('-')[0]} | {gain:+.2f} | {many.pop()} |" in PAGE
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("accuracy_ic_equal_compute", "fresh-17.6kB-0.4-0.15"),
+        ("accuracy_ic_equal_compute", "fresh-17.6kB-1-1"),
+        ("accuracy_fashion", "fresh-17.5kB-0.4-0.15"),
+    ],
+)
+def test_a_chain_from_random_weights(name: str, key: str) -> None:
+    found, converted = result(name), result(name.removesuffix("_equal_compute"))["rows"]["converted-8"]
+    row, seed, before = found["rows"][key], found["seed_accuracy"], 4 * converted["weights_bytes"]
+    text = " ".join(PAGE.split())
+    assert f"seed of {seed:.2f} % in float ({before / 1e3:.1f} kB)" in text
+    size, lost = row["weights_bytes"], seed - row["accuracy"]
+    reached = f"{size / 1e3:.2f} kB (-{100 * (1 - size / before):.1f} %) at {row['accuracy']:.2f} %"
+    assert f"{reached}, {lost:.2f} below it" in text
 
 
 def test_exactness() -> None:
     rows = result("exactness")["rows"]
     differing = sum(row["differing_codes"] > 0 for row in rows)
     assert f"of {len(rows)} networks, {differing} have a tensor" in PAGE
-    assert all(row["agreement"] == 1 for row in rows)
+    alike = sum(row["agreement"] == 1 for row in rows)
+    least = min(row["agreement"] for row in rows)
+    (worst,) = [row for row in rows if row["agreement"] == least]
+    others = round((1 - least) * worst["samples"])
+    which = f"{worst['network']} {worst['precision']}"
+    text = f"{alike} decide every sample alike, {which} all but {others} of {worst['samples']:,}."
+    assert text in " ".join(PAGE.split())
+    assert least >= 0.999
     assert max(max(row["max_lsb"], row["max_lsb_float32"]) for row in rows) == 1
     compared = [found for row in rows for found in row["targets"].values()]
     assert len(compared) >= 10 * 6
