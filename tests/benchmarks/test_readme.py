@@ -163,5 +163,5 @@ def test_exactness() -> None:
     assert least >= 0.999
     assert max(max(row["max_lsb"], row["max_lsb_float32"]) for row in rows) == 1
     compared = [found for row in rows for found in row["targets"].values()]
-    assert len(compared) >= 10 * 6
+    assert len(compared) == 30 * 6
     assert not any(found["differing_tensors"] for found in compared)
