@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,7 +26,7 @@ def test_rows_are_kept_under_the_same_conditions_only(tmp_path: Path) -> None:
 
 
 def test_keys_tell_draws_and_prices_apart() -> None:
-    task = cast("Any", Namespace(given=Namespace(draws=3, fresh=(0.4, 0.15))))
+    task: Any = Namespace(given=Namespace(draws=3, fresh=(0.4, 0.15)))
     keys = set(plans(task, [], ["22 kB"]))
     assert {"channel-22kB", "channel-22kB#1", "channel-22kB#2", "layer-22kB#2", "fresh-22kB-0.4-0.15"} <= keys
     assert not any(key.startswith(("fixed", "chain", "fresh")) and "#" in key for key in keys)
